@@ -3,7 +3,7 @@ export interface Config {
 	/** Absolute path. Holds the database, keys, certificates and the disks of `linux` boxes. */
 	readonly dataDir: string;
 	readonly domain: string;
-	/** Addresses to listen on. */
+	/** The one IP address to listen on; `::` is every address, IPv4 too. */
 	readonly bind: string;
 	readonly tlsPort: number;
 	readonly httpPort: number;
@@ -17,7 +17,9 @@ export interface Config {
 	/** More host names that the API answers. */
 	readonly apiHosts: readonly string[];
 	readonly runtime: "auto" | "linux" | "docker" | "kubernetes";
+	/** `sqlite:<absolute path>`. */
 	readonly databaseUrl: string;
+	/** One or several keys, see `parseMasterKeys`. */
 	readonly masterKey: string | undefined;
 	readonly adminApiKey: string | undefined;
 	/** Seconds without a byte after which an SSH connection is closed. */

@@ -36,9 +36,9 @@ export function canFollow(from: Status, to: Status): boolean {
 	return next[from].includes(to);
 }
 
-/** Nothing follows by itself: the box will stay so until somebody acts. */
-export function isSettled(status: Status): boolean {
-	return status === "running" || status === "suspended" || isEnded(status);
+/** On the way to running. */
+export function isStarting(status: Status): boolean {
+	return status === "provisioning" || status === "initializing" || status === "resuming";
 }
 
 /** The disk is gone or going. */

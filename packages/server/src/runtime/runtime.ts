@@ -13,6 +13,9 @@ export interface Runtime {
 	/** Lets go of running boxes without stopping them; takes back from the host what no running box needs. */
 	close(): Promise<void>;
 
+	/** TCP ports of this host that boxes may reach: the edge's. Until it is called, none. */
+	setEdgePorts(ports: readonly number[]): Promise<void>;
+
 	/** Makes the box's disk. Nothing runs yet. */
 	create(spec: BoxSpec): Promise<void>;
 

@@ -1,0 +1,2 @@
+export { runloopRoutes } from "./routes.js";
+export { runloopViews } from "./views.js";

@@ -1,0 +1,201 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { ConflictError } from "../../errors.js";
+import { fakeApi } from "../fakes.fixture.js";
+
+let fake: Awaited<ReturnType<typeof fakeApi>>;
+let id: string;
+beforeEach(async () => {
+	fake = await fakeApi();
+	fake.devboxes.bootsTo = undefined;
+	id = (await fake.post("/v1/devboxes", { name: "one" })).json().id;
+});
+afterEach(() => fake.api.close());
+
+describe("create_and_await_running", () => {
+	test("answers as soon as the devbox runs", async () => {
+		fake.devboxes.bootsTo = "running";
+		expect((await fake.post("/v1/devboxes/create_and_await_running", {})).json()).toMatchObject({ status: "running" });
+	});
+
+	test("answers with the devbox as it is when the time is over", async () => {
+		const hasty = await fakeApi({ limits: { createHoldMs: 20 } });
+		hasty.devboxes.bootsTo = undefined;
+		const response = await hasty.post("/v1/devboxes/create_and_await_running", {});
+		expect([response.statusCode, response.json().status]).toEqual([200, "provisioning"]);
+		await hasty.api.close();
+	});
+
+	test("answers at once when the devbox has failed", async () => {
+		fake.devboxes.bootsTo = "failure";
+		expect((await fake.post("/v1/devboxes/create_and_await_running", {})).json()).toMatchObject({ status: "failure" });
+	});
+});
+
+describe("wait_for_status", () => {
+	const wait = (body: object) => fake.post(`/v1/devboxes/${id}/wait_for_status`, body);
+
+	test("200 with a listed status, as soon as it is reached", async () => {
+		const answer = wait({ statuses: ["running", "failure"], timeout_seconds: 5 });
+		await expect.poll(() => fake.devboxes.calls).toContain("waitForStatus");
+		fake.devboxes.boot(id, "running");
+		expect((await answer).json()).toMatchObject({ status: "running" });
+	});
+
+	test.each([0, 0.02])("408 when the time that was asked for, %s s, is over", async (timeout_seconds) => {
+		const response = await wait({ statuses: ["running"], timeout_seconds });
+		expect([response.statusCode, response.json().code]).toEqual([408, "timeout"]);
+		expect(response.headers).not.toHaveProperty("x-should-retry");
+	});
+
+	test.each([{}, { timeout_seconds: null }, { timeout_seconds: 3600 }])(
+		"408 after the longest hold with %j",
+		async (body) => {
+			const hasty = await fakeApi({ limits: { waitHoldMs: 20 } });
+			hasty.devboxes.bootsTo = undefined;
+			const { id } = (await hasty.post("/v1/devboxes")).json();
+			const response = await hasty.post(`/v1/devboxes/${id}/wait_for_status`, { statuses: ["running"], ...body });
+			expect(response.statusCode).toBe(408);
+			await hasty.api.close();
+		},
+	);
+
+	test("a 409 that is not to be repeated, at once, when no listed status can be reached any more", async () => {
+		fake.devboxes.boot(id, "failure");
+		const response = await wait({ statuses: ["running", "suspended"] });
+		expect(response.statusCode).toBe(409);
+		expect(response.headers["x-should-retry"]).toBe("false");
+		expect(response.json().message).toBe(`devbox ${id} is failure and can no longer become running or suspended`);
+	});
+
+	test("the 409 comes as soon as the devbox ends, and not at the end of the wait", async () => {
+		const answer = wait({ statuses: ["suspended"] });
+		await expect.poll(() => fake.devboxes.calls).toContain("waitForStatus");
+		fake.devboxes.boot(id, "failure");
+		expect((await answer).statusCode).toBe(409);
+	});
+
+	test("statuses that Gangway never has are known and never reached", async () => {
+		expect((await wait({ statuses: ["queued"] })).statusCode).toBe(409);
+		expect((await wait({ statuses: ["queued", "provisioning"] })).statusCode).toBe(200);
+	});
+
+	test.each<[object, string]>([
+		[{}, "statuses: is required"],
+		[{ statuses: [] }, "statuses: must not be empty"],
+		[{ statuses: ["on"] }, "statuses[0]: must be one of provisioning, "],
+		[{ statuses: ["running"], timeout: 5 }, "timeout: is not a known parameter"],
+	])("%j is refused", async (body, message) => {
+		const response = await wait(body);
+		expect(response.statusCode).toBe(400);
+		expect(response.json().message).toContain(message);
+	});
+
+	test("a repeat with the same key waits again", async () => {
+		const headers = { "x-request-id": "same" };
+		const url = `/v1/devboxes/${id}/wait_for_status`;
+		expect((await fake.post(url, { statuses: ["running"], timeout_seconds: 0 }, headers)).statusCode).toBe(408);
+		fake.devboxes.boot(id, "running");
+		expect((await fake.post(url, { statuses: ["running"] }, headers)).statusCode).toBe(200);
+	});
+});
+
+describe("list", () => {
+	test("newest first, page by page, with the count", async () => {
+		for (const name of ["two", "three"]) await fake.post("/v1/devboxes", { name });
+		const first = (await fake.get("/v1/devboxes?limit=2")).json();
+		expect(first.devboxes.map(({ name }: { name: string }) => name)).toEqual(["three", "two"]);
+		expect(first).toMatchObject({ has_more: true, total_count: 3 });
+		const next = (await fake.get(`/v1/devboxes?limit=2&starting_after=${first.devboxes[1].id}`)).json();
+		expect(next.devboxes.map(({ name }: { name: string }) => name)).toEqual(["one"]);
+		expect(next.has_more).toBe(false);
+	});
+
+	test("by status; without the count when it is not wanted", async () => {
+		const running = (await fake.get("/v1/devboxes?status=running&include_total_count=false")).json();
+		expect(running).toEqual({ devboxes: [], has_more: false });
+		expect((await fake.get("/v1/devboxes?status=provisioning")).json().total_count).toBe(1);
+		expect((await fake.get("/v1/devboxes?status=queued")).json().total_count).toBe(0);
+	});
+
+	test.each([
+		["limit=0", "limit: must be ≥ 1"],
+		["limit=5001", "limit: must be ≤ 5000"],
+		["limit=", "limit: must be of type integer"],
+		["limit=1&limit=2", "limit: must be of type integer"],
+		["status=on", "status: must be one of provisioning"],
+		["include_total_count=yes", "include_total_count: must be of type boolean"],
+		["page=2", "page: is not a known parameter"],
+	])("?%s is refused", async (query, message) => {
+		const response = await fake.get(`/v1/devboxes?${query}`);
+		expect(response.statusCode).toBe(400);
+		expect(response.json().message).toContain(message);
+	});
+});
+
+test("update: left out stays, empty clears, null is left out", async () => {
+	const update = async (body: object) => (await fake.post(`/v1/devboxes/${id}`, body)).json();
+	expect(await update({ metadata: { a: "b" } })).toMatchObject({ name: "one", metadata: { a: "b" } });
+	expect(await update({ name: null, metadata: null })).toMatchObject({ name: "one", metadata: { a: "b" } });
+	expect(await update({ name: "" })).toMatchObject({ name: null, metadata: { a: "b" } });
+	expect(await update({ metadata: {} })).toMatchObject({ metadata: {} });
+});
+
+test("suspend, resume, keep_alive, shutdown with and without force", async () => {
+	fake.devboxes.boot(id, "running");
+	expect((await fake.post(`/v1/devboxes/${id}/suspend`)).json()).toMatchObject({ status: "suspending" });
+	await fake.post(`/v1/devboxes/${id}/wait_for_status`, { statuses: ["suspended"] });
+	expect((await fake.post(`/v1/devboxes/${id}/resume`, {})).json()).toMatchObject({ status: "resuming" });
+	await fake.post(`/v1/devboxes/${id}/wait_for_status`, { statuses: ["running"] });
+	expect((await fake.post(`/v1/devboxes/${id}/keep_alive`)).json()).toEqual({});
+	expect((await fake.post(`/v1/devboxes/${id}/shutdown?force=true`)).json()).toMatchObject({
+		status: "shutdown",
+		shutdown_reason: "api_shutdown",
+	});
+	await fake.post(`/v1/devboxes/${id}/shutdown`);
+	expect(fake.devboxes.calls.filter((call) => call.startsWith("shutdown"))).toEqual([
+		"shutdown force=true",
+		"shutdown force=false",
+	]);
+});
+
+test("a wrong state is a 409 that is not to be repeated", async () => {
+	fake.devboxes.failNext = new ConflictError("devbox is suspended");
+	const response = await fake.post(`/v1/devboxes/${id}/suspend`);
+	expect(response.statusCode).toBe(409);
+	expect(response.headers["x-should-retry"]).toBe("false");
+	expect(response.json()).toEqual({ message: "devbox is suspended", code: "conflict" });
+});
+
+test("the tunnel, with its token only when it needs one", async () => {
+	fake.devboxes.boot(id, "running");
+	const open = (await fake.post(`/v1/devboxes/${id}/enable_tunnel`)).json();
+	expect(open).toMatchObject({ auth_mode: "open", http_keep_alive: true, wake_on_http: false });
+	expect(open).not.toHaveProperty("auth_token");
+	const closed = (await fake.post(`/v1/devboxes/${id}/enable_tunnel`, { auth_mode: "authenticated" })).json();
+	expect(closed.auth_token).toBe("tunnel-token");
+	expect((await fake.get(`/v1/devboxes/${id}`)).json().tunnel).toEqual(closed);
+	expect((await fake.post(`/v1/devboxes/${id}/remove_tunnel`)).json()).toEqual({});
+	expect((await fake.get(`/v1/devboxes/${id}`)).json().tunnel).toBeNull();
+});
+
+test("the SSH key, which no cache may keep", async () => {
+	const response = await fake.post(`/v1/devboxes/${id}/create_ssh_key`);
+	expect(response.json()).toEqual({
+		id,
+		ssh_private_key: expect.stringContaining("EC PRIVATE KEY"),
+		ssh_user: "user",
+		url: `${id.replace("_", "-")}.ssh.gangway.localhost`,
+	});
+	expect(response.headers["cache-control"]).toBe("no-store");
+});
+
+test("logs; a filter by execution or shell leaves nothing", async () => {
+	fake.devboxes.logEntries = [{ timestampMs: 1, level: "info", source: "entrypoint", message: "hi" }];
+	expect((await fake.get(`/v1/devboxes/${id}/logs`)).json().logs).toHaveLength(1);
+	expect((await fake.get(`/v1/devboxes/${id}/logs?execution_id=e`)).json().logs).toEqual([]);
+});
+
+test("a call without parameters refuses them", async () => {
+	const response = await fake.post(`/v1/devboxes/${id}/suspend`, { now: true });
+	expect(response.json()).toEqual({ message: "now: is not a known parameter", code: "bad_request" });
+});

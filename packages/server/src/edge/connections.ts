@@ -1,0 +1,79 @@
+import type { Socket } from "node:net";
+import { plainAddress } from "./names.js";
+
+export type ConnectionKind = "opening" | "http1" | "http2" | "upgrade" | "passthrough" | "gateway";
+
+/** One TCP connection that the edge accepted. */
+export class Connection {
+	kind: ConnectionKind = "opening";
+	/** The peer of the TCP connection. */
+	readonly peerAddress: string;
+	/** What carries the conversation: the TCP socket, later the TLS socket around it. */
+	stream: Socket;
+	/** HTTP requests that are not answered yet. */
+	requests = 0;
+	draining = false;
+	/** Ends the connection as soon as its protocol allows; called when the edge closes and after each request from then on. */
+	onDrain: () => void = () => this.destroy();
+
+	constructor(socket: Socket) {
+		this.stream = socket;
+		this.peerAddress = plainAddress(socket.remoteAddress);
+	}
+
+	drain(): void {
+		if (this.draining) return;
+		this.draining = true;
+		this.onDrain();
+	}
+
+	destroy(): void {
+		this.stream.destroy();
+	}
+}
+
+/** All open connections. */
+export class Connections {
+	readonly #open = new Set<Connection>();
+	#whenEmpty: (() => void) | undefined;
+
+	get size(): number {
+		return this.#open.size;
+	}
+
+	add(socket: Socket): Connection {
+		const connection = new Connection(socket);
+		this.#open.add(connection);
+		socket.on("close", () => this.#remove(connection));
+		// A reset peer is no event of its own: "close" follows.
+		socket.on("error", ignore);
+		return connection;
+	}
+
+	count(): Record<ConnectionKind, number> {
+		const counts = { opening: 0, http1: 0, http2: 0, upgrade: 0, passthrough: 0, gateway: 0 };
+		for (const { kind } of this.#open) counts[kind]++;
+		return counts;
+	}
+
+	/** Lets every connection end by itself for so long, then ends the rest. */
+	async drain(graceMs: number): Promise<void> {
+		for (const connection of this.#open) connection.drain();
+		if (this.#open.size === 0) return;
+		const empty = new Promise<void>((resolve) => {
+			this.#whenEmpty = resolve;
+		});
+		const deadline = setTimeout(() => {
+			for (const connection of this.#open) connection.destroy();
+		}, graceMs);
+		await empty;
+		clearTimeout(deadline);
+	}
+
+	#remove(connection: Connection): void {
+		this.#open.delete(connection);
+		if (this.#open.size === 0) this.#whenEmpty?.();
+	}
+}
+
+export function ignore(): void {}

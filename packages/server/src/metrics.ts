@@ -1,0 +1,70 @@
+import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import type { Devboxes } from "./devboxes/index.js";
+import type { CertificateSource, Edge } from "./edge/index.js";
+import type { Passthrough } from "./ssh/index.js";
+import type { Tunnel } from "./tunnel/index.js";
+
+/** What `/metrics` shows of the parts; read when asked, so that counting costs nothing in between. */
+export function observe(
+	registry: Registry,
+	parts: {
+		readonly devboxes: Devboxes;
+		readonly edge: Edge;
+		readonly tunnel: Tunnel;
+		readonly passthrough: Passthrough;
+		readonly certificates: CertificateSource;
+	},
+): void {
+	const { devboxes, edge, tunnel, passthrough, certificates } = parts;
+	gauge(registry, "gangway_devboxes", "Devboxes by status", ["status"], async (set) => {
+		for (const [status, count] of await devboxes.countByStatus()) set(count, { status });
+	});
+	gauge(registry, "gangway_edge_connections", "Open connections by kind", ["kind"], (set) => {
+		for (const [kind, count] of Object.entries(edge.connections())) set(count, { kind });
+	});
+	gauge(registry, "gangway_edge_refused_connections_total", "Connections over the limit", [], (set) => {
+		set(edge.refused);
+	});
+	gauge(registry, "gangway_ssh_passthrough_sessions", "Open SSH passthrough sessions", [], (set) => {
+		set(passthrough.sessions);
+	});
+	gauge(registry, "gangway_tunnel_requests_total", "Tunnel requests that have ended", [], (set) => {
+		set(tunnel.counts.requests);
+	});
+	gauge(registry, "gangway_tunnel_live", "Tunnel requests and upgrades under way", ["kind"], (set) => {
+		set(tunnel.counts.liveRequests, { kind: "request" });
+		set(tunnel.counts.liveUpgrades, { kind: "upgrade" });
+	});
+	gauge(registry, "gangway_tunnel_bytes_total", "Tunnel bytes by direction", ["direction"], (set) => {
+		set(tunnel.counts.bytesIn, { direction: "in" });
+		set(tunnel.counts.bytesOut, { direction: "out" });
+	});
+	gauge(registry, "gangway_certificate_expiry_seconds", "When the certificate expires, Unix time", [], (set) => {
+		set(certificates.expiresAtMs / 1000);
+	});
+}
+
+export function createRegistry(): Registry {
+	const registry = new Registry();
+	collectDefaultMetrics({ register: registry });
+	return registry;
+}
+
+function gauge(
+	registry: Registry,
+	name: string,
+	help: string,
+	labelNames: string[],
+	collect: (set: (value: number, labels?: Record<string, string>) => void) => void | Promise<void>,
+): void {
+	new Gauge({
+		name,
+		help,
+		labelNames,
+		registers: [registry],
+		async collect() {
+			this.reset();
+			await collect((value, labels) => this.set(labels ?? {}, value));
+		},
+	});
+}

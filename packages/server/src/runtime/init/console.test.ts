@@ -1,0 +1,53 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { type ConsoleItem, ConsoleParser } from "./console.js";
+
+const nonce = "c0ffee";
+const rs = "\x1e";
+
+function parse(text: string, cuts: number[] = []): ConsoleItem[] {
+	const items: ConsoleItem[] = [];
+	const parser = new ConsoleParser(nonce, (item) => items.push(item));
+	const bytes = Buffer.from(text);
+	let start = 0;
+	for (const cut of [...cuts.map((c) => c % (bytes.length + 1)).sort((a, b) => a - b), bytes.length]) {
+		parser.push(bytes.subarray(start, cut), cut);
+		start = cut;
+	}
+	parser.end(bytes.length);
+	return items;
+}
+
+const sample = `booting\n${rs}${nonce} launch 0 begin\nhällo\nno end${rs}${nonce} launch 0 end 3\n${rs}${nonce} failed launch\n${rs}bad0 initialized\n`;
+
+test("lines belong to the step that printed them, reports need the nonce", () => {
+	expect(parse(sample)).toEqual([
+		{ kind: "line", text: "booting", during: null, endOffset: 8 },
+		{ kind: "report", report: { event: "begin", step: { name: "launch", index: 0 } }, endOffset: 31 },
+		{ kind: "line", text: "hällo", during: { name: "launch", index: 0 }, endOffset: 38 },
+		{ kind: "line", text: "no end", during: { name: "launch", index: 0 }, endOffset: 44 },
+		{ kind: "report", report: { event: "end", step: { name: "launch", index: 0 }, exitCode: 3 }, endOffset: 67 },
+		{ kind: "report", report: { event: "failed", what: "launch" }, endOffset: 89 },
+		{ kind: "line", text: `${rs}bad0 initialized`, during: { name: "failed", index: 0 }, endOffset: 107 },
+	]);
+});
+
+test("where the chunks are cut makes no difference", () => {
+	fc.assert(
+		fc.property(fc.array(fc.nat(), { maxLength: 20 }), (cuts) => {
+			expect(parse(sample, cuts)).toEqual(parse(sample));
+		}),
+	);
+});
+
+test("any bytes are read without an error, and a line without an end takes no unbounded memory", () => {
+	fc.assert(
+		fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
+			parse(Buffer.from(bytes).toString("latin1"));
+		}),
+	);
+	const items: ConsoleItem[] = [];
+	const parser = new ConsoleParser(nonce, (item) => items.push(item));
+	for (let i = 1; i <= 100; i++) parser.push(Buffer.alloc(1000, "x"), i * 1000);
+	expect(items.length).toBeGreaterThanOrEqual(5);
+});

@@ -1,0 +1,1 @@
+export { LinuxRuntime, type LinuxRuntimeOptions } from "./linux-runtime.js";

@@ -1,0 +1,13 @@
+export { writePrivateFile } from "./files.js";
+export { IdempotencyKeys } from "./idempotency.js";
+export {
+	installationId,
+	readInstallation,
+	type SecretStorage,
+	secretStorage,
+	writeInstallation,
+} from "./installation.js";
+export { loadMasterKey } from "./master-key.js";
+export type { Schema } from "./schema.js";
+export { Seal, type SealedPlace } from "./seal.js";
+export { openStore, type Store, type StoreOptions } from "./store.js";

@@ -1,0 +1,152 @@
+import { once } from "node:events";
+import http from "node:http";
+import http2 from "node:http2";
+import net, { type AddressInfo, type Socket } from "node:net";
+import { pino } from "pino";
+import { onTestFinished } from "vitest";
+import { createDecide } from "./decide.js";
+import type { TunnelTarget } from "./directory.js";
+import type { TunnelLimits } from "./limits.js";
+import { FakeDirectory, route, target } from "./testing.js";
+import { Tunnel } from "./transport.js";
+
+/** Helpers of the transport's tests: real listeners on 127.0.0.1, closed when the test ends. */
+
+export interface Door {
+	readonly tunnel: Tunnel;
+	readonly directory: FakeDirectory;
+	/** Of the client's side. */
+	readonly port: number;
+	/** Log lines so far. */
+	readonly lines: Record<string, unknown>[];
+}
+
+export interface DoorOptions {
+	readonly http2?: boolean;
+	readonly target?: Partial<TunnelTarget>;
+	readonly limits?: Partial<TunnelLimits>;
+}
+
+/** A tunnel to 127.0.0.1 behind a server as the edge has it. Requests name `{port}-keya.tunnel.test`. */
+export async function openDoor(options: DoorOptions = {}): Promise<Door> {
+	const directory = new FakeDirectory(target({ address: "127.0.0.1", ...options.target }));
+	const lines: Record<string, unknown>[] = [];
+	const log = pino({ level: "debug" }, { write: (line: string) => lines.push(JSON.parse(line)) });
+	const tunnel = new Tunnel({ decide: createDecide({ directory, route }), log, limits: options.limits ?? {} });
+	const server = options.http2 ? http2.createServer() : http.createServer();
+	for (const event of ["request", "checkContinue"]) {
+		server.on(event, (req, res) => tunnel.request(req, res, { secure: false }));
+	}
+	if (!options.http2) server.on("upgrade", (req, socket, head) => tunnel.upgrade(req, socket, head, { secure: false }));
+	const port = await listen(server);
+	onTestFinished(() => tunnel.close({ graceMs: 0 }));
+	return { tunnel, directory, port, lines };
+}
+
+export async function listen(server: net.Server | http2.Http2Server, port = 0): Promise<number> {
+	const sockets = new Set<Socket>();
+	server.on("connection", (socket: Socket) => {
+		sockets.add(socket);
+		socket.once("close", () => sockets.delete(socket));
+		socket.on("error", () => {});
+	});
+	server.listen(port, "127.0.0.1");
+	await once(server, "listening");
+	onTestFinished(() => {
+		server.close();
+		for (const socket of sockets) socket.destroy();
+	});
+	return (server.address() as AddressInfo).port;
+}
+
+/** An app in the box. */
+export function app(handler: http.RequestListener): Promise<number> {
+	return listen(http.createServer(handler));
+}
+
+/** An app that tells what it got, byte for byte where node shows it. */
+export function echo(): Promise<number> {
+	return app(async (req, res) => {
+		const body = await bytes(req);
+		res.end(
+			JSON.stringify({
+				method: req.method,
+				url: req.url,
+				raw: req.rawHeaders,
+				trailers: req.rawTrailers,
+				body: body.toString(),
+			}),
+		);
+	});
+}
+
+export interface Echoed {
+	readonly method: string;
+	readonly url: string;
+	readonly raw: string[];
+	readonly trailers: string[];
+	readonly body: string;
+}
+
+export async function bytes(stream: AsyncIterable<Buffer>): Promise<Buffer> {
+	const chunks: Buffer[] = [];
+	for await (const chunk of stream) chunks.push(chunk);
+	return Buffer.concat(chunks);
+}
+
+export function hostOf(port: number): string {
+	return `${port}-keya.tunnel.test`;
+}
+
+/** A request through the door, up to the response's head. */
+export async function send(
+	door: Door,
+	port: number,
+	options: http.RequestOptions & { body?: string | Buffer } = {},
+): Promise<http.IncomingMessage> {
+	const { body, headers, ...rest } = options;
+	const req = http.request({
+		host: "127.0.0.1",
+		port: door.port,
+		headers: { host: hostOf(port), ...(headers as http.OutgoingHttpHeaders) },
+		agent: false,
+		...rest,
+	});
+	req.end(body);
+	const [res] = (await once(req, "response")) as [http.IncomingMessage];
+	return res;
+}
+
+export async function sendForText(...args: Parameters<typeof send>): Promise<string> {
+	return (await bytes(await send(...args))).toString();
+}
+
+/** Exactly these bytes, and everything that comes back until the connection closes. */
+export async function sendRaw(door: Door, text: string): Promise<string> {
+	const socket = net.connect(door.port, "127.0.0.1");
+	socket.write(text, "latin1");
+	return (await bytes(socket)).toString("latin1");
+}
+
+/** A server of bytes, not of HTTP. */
+export function rawApp(handler: (socket: Socket) => void): Promise<number> {
+	return listen(net.createServer({ allowHalfOpen: true }, handler));
+}
+
+/** Resolves at the first true answer, asked after each turn of the event loop. */
+export async function until(condition: () => boolean): Promise<void> {
+	while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+export interface Deferred<T> {
+	readonly promise: Promise<T>;
+	resolve(this: void, value: T): void;
+}
+
+export function deferred<T>(): Deferred<T> {
+	let resolve!: (value: T) => void;
+	const promise = new Promise<T>((settle) => {
+		resolve = settle;
+	});
+	return { promise, resolve };
+}

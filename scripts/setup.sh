@@ -1,0 +1,71 @@
+#!/bin/sh
+# Prepares this checkout: Debian packages, npm packages, build. Does only what is missing, so a second run is quick.
+# Sourced by start.sh and test.sh, which have changed to the top of the checkout.
+
+fail() {
+	echo "gangway: $*" >&2
+	exit 1
+}
+
+needed="iproute2 nftables openssl openssh-server openssh-client rsync util-linux"
+
+missing_packages() {
+	for package in "$@"; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || printf ' %s' "$package"
+	done
+}
+
+install_packages() { # packages ...
+	echo "gangway: installing$(printf ' %s' "$@")" >&2
+	case " $* " in
+	*' openssh-server '*)
+		# Gangway needs the program sshd inside devboxes; the host's own SSH service is none of its business.
+		if command -v systemctl >/dev/null && ! systemctl is-enabled ssh.service >/dev/null 2>&1; then
+			systemctl mask ssh.service ssh.socket >/dev/null 2>&1 &&
+				echo "gangway: the host's own SSH service stays off (systemctl unmask ssh.service ssh.socket to use it)" >&2
+		fi
+		;;
+	esac
+	log=$(mktemp)
+	if ! { apt-get update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
+		cat "$log" >&2
+		rm -f "$log"
+		fail "could not install:$(printf ' %s' "$@")"
+	fi
+	rm -f "$log"
+}
+
+setup() { # more Debian packages ...
+	command -v node >/dev/null || fail "Node.js 20.19 or newer is needed (https://nodejs.org)"
+	node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' ||
+		fail "Node.js 20.19 or newer is needed, this is $(node --version)"
+	[ "$(uname -s)" = Linux ] || fail "the runtime for devboxes needs Linux, this is $(uname -s)"
+	command -v dpkg-query >/dev/null || fail "this set-up is for Debian and its relatives; install yourself: $needed"
+	# shellcheck disable=SC2046,SC2086
+	set -- $(missing_packages $needed "$@")
+	if [ "$(id -u)" != 0 ]; then
+		[ $# = 0 ] || echo "gangway: missing packages: sudo apt-get install $*" >&2
+		fail "root is needed to make network namespaces and mounts for devboxes: sudo env PATH=\"\$PATH\" npm ${npm_lifecycle_event:-start}"
+	fi
+	[ $# = 0 ] || install_packages "$@"
+	install_modules
+	npm run --silent build || fail "the build failed"
+}
+
+install_modules() {
+	[ node_modules/.package-lock.json -nt package-lock.json ] && return
+	log=$(mktemp)
+	echo "gangway: npm ci (about a minute, the first time)" >&2
+	if ! npm ci --no-fund --no-audit >"$log" 2>&1; then
+		# Where no prebuilt binary of a native module can be had, it is compiled.
+		# shellcheck disable=SC2046
+		set -- $(missing_packages python3 make g++)
+		[ $# = 0 ] || install_packages "$@"
+		npm ci --no-fund --no-audit >"$log" 2>&1 || {
+			cat "$log" >&2
+			fail "npm ci failed"
+		}
+	fi
+	rm -f "$log"
+	touch node_modules/.package-lock.json
+}

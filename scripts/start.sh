@@ -1,0 +1,7 @@
+#!/bin/sh
+# npm start: everything a new machine lacks, then the daemon in the foreground.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/setup.sh
+setup
+exec node packages/cli/dist/main.js up "$@"

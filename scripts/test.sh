@@ -1,0 +1,7 @@
+#!/bin/sh
+# npm test [-- filter]: everything a new machine lacks, then the tests.
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/setup.sh
+setup sudo curl
+exec node_modules/.bin/vitest run "$@"
