@@ -15,7 +15,7 @@ export interface LoadOptions extends Partial<Sources> {
  * Throws `ConfigError` with one line that names the key as it was written, its value (never a secret) and what is allowed.
  *
  * @example
- * const config = loadConfig({ flags: parseFlags(process.argv.slice(2)) });
+ * const config = loadConfig({ flags: program.opts() });
  */
 export function loadConfig(options: LoadOptions = {}): Config {
 	const { flags = {}, env = process.env, cwd = process.cwd(), host = thisHost() } = options;

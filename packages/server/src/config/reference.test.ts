@@ -37,3 +37,9 @@ test("the reference is a table with a row for each", () => {
 	);
 	for (const row of lines) expect(row.match(/(?<!\\)\|/g)).toHaveLength(7);
 });
+
+test("docs/configuration.md is the table of settings", async () => {
+	const head =
+		"# Settings\n\nFlags win over variables, variables over the file `gangway.yaml` (or `--config <path>`), the file over defaults.\nA wrong value or an unknown key stops the start with one line that says which.\n\n";
+	await expect(`${head}${settingsReference()}`).toMatchFileSnapshot("../../../../docs/configuration.md");
+});

@@ -135,10 +135,6 @@ export async function insertTunnel(db: Kysely<Schema>, row: TunnelRow): Promise<
 	await db.insertInto("tunnels").values(row).execute();
 }
 
-export function findTunnel(db: Kysely<Schema>, devboxId: string): Promise<TunnelRow | undefined> {
-	return db.selectFrom("tunnels").selectAll().where("devbox_id", "=", devboxId).executeTakeFirst();
-}
-
 export async function updateTunnel(
 	db: Kysely<Schema>,
 	devboxId: string,

@@ -1,7 +1,6 @@
 export { writePrivateFile } from "./files.js";
 export { IdempotencyKeys } from "./idempotency.js";
 export {
-	installationId,
 	readInstallation,
 	type SecretStorage,
 	secretStorage,

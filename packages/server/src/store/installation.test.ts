@@ -1,15 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
-import { installationId, readInstallation, secretStorage, writeInstallation } from "./installation.js";
+import { readInstallation, secretStorage, writeInstallation } from "./installation.js";
 import { Seal } from "./seal.js";
 import { openTestStore } from "./store.fixture.js";
-
-test("the installation has one id", async () => {
-	const { db } = await openTestStore();
-	const [one, two] = await Promise.all([installationId(db), installationId(db)]);
-	expect(one).toMatch(/^ins_[0-9a-z]{26}$/);
-	expect(two).toBe(one);
-});
 
 test("plain values are read back and replaced", async () => {
 	const { db } = await openTestStore();

@@ -1,5 +1,4 @@
 import type { Kysely } from "kysely";
-import { ulid } from "ulid";
 import type { Schema } from "./schema.js";
 import type { Seal } from "./seal.js";
 
@@ -19,21 +18,6 @@ export function secretStorage(db: Kysely<Schema>, seal: Seal): SecretStorage {
 		},
 		set: async (name, value) => writeInstallation(db, place(name).row, seal.seal(value, place(name))),
 	};
-}
-
-/** `ins_` and a ULID, made at the first call and the same ever after. */
-export async function installationId(db: Kysely<Schema>): Promise<string> {
-	await db
-		.insertInto("installation")
-		.values({ key: "id", value: `ins_${ulid().toLowerCase()}` })
-		.onConflict((conflict) => conflict.column("key").doNothing())
-		.execute();
-	const { value } = await db
-		.selectFrom("installation")
-		.select("value")
-		.where("key", "=", "id")
-		.executeTakeFirstOrThrow();
-	return value;
 }
 
 /** A value that is no secret. */

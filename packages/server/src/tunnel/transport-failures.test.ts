@@ -144,6 +144,20 @@ describe("a kept connection that dies under the next request", () => {
 		expect(seen).toEqual(["GET", "GET", "GET"]);
 	});
 
+	test("is an error when the answer had begun", async () => {
+		const door = await openDoor();
+		let asked = 0;
+		const port = await rawApp((socket) => {
+			socket.on("data", () => {
+				if (++asked === 1) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+				else socket.end("HTTP/1.1 2");
+			});
+		});
+		expect(await sendForText(door, port)).toBe("ok");
+		expect((await send(door, port)).statusCode).toBe(502);
+		expect(asked).toBe(2);
+	});
+
 	test.each<[string, string | undefined]>([
 		["POST", undefined],
 		["PUT", "body"],

@@ -1,5 +1,4 @@
-import type { Actor, Devbox } from "../../devboxes/index.js";
-import { canFollow, type Status, statuses } from "../../devboxes/lifecycle.js";
+import { type Actor, canFollow, type Devbox, type Status, statuses } from "../../devboxes/index.js";
 import { ConflictError, GangwayError } from "../../errors.js";
 import type { DevboxService } from "../services.js";
 
