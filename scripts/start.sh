@@ -4,4 +4,4 @@ set -eu
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
 setup
-exec node packages/cli/dist/main.js up "$@"
+exec node packages/cli/bin/gangway.js up "$@"

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { GangwayError, version } from "@gangway/server";
 import { Command } from "commander";
 import { serveCommand } from "./serve.js";
@@ -15,5 +14,5 @@ try {
 	if (!(error instanceof GangwayError)) throw error;
 	console.error(`gangway: ${error.message}`);
 	if (error.cause instanceof Error && error.code !== "config") console.error(`  because: ${error.cause.message}`);
-	process.exitCode = 1;
+	process.exitCode = error.code === "config" ? 2 : 1;
 }

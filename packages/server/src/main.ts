@@ -105,15 +105,18 @@ async function start(
 			: await LocalCertificates.open({ domain, dataDir, secrets, log });
 	closers.push(() => certificates.close());
 
+	const idempotency = new IdempotencyKeys(store, seal);
+	idempotency.sweepHourly((error) => log.error({ err: error }, "old idempotency keys could not be deleted"));
+	closers.push(async () => idempotency.close());
 	const metrics = createRegistry();
 	const state = { ready: false };
 	const api = await createApi({
 		devboxes,
 		accounts,
-		idempotency: new IdempotencyKeys(store, seal),
+		idempotency,
 		metrics,
 		ready: () => state.ready || "starting or stopping",
-		sshConnect: `${config.sshHost}:${config.tlsPort}`,
+		ssh: { connect: () => `${config.sshHost}:${ports.tlsPort}`, hostCa: devboxes.hostCaPublicKey },
 		version,
 		log,
 	});

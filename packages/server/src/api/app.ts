@@ -11,7 +11,7 @@ import { authenticate, authorize } from "./authentication.js";
 import { documentation } from "./documentation.js";
 import { toWireError } from "./errors.js";
 import { Idempotency } from "./idempotency.js";
-import { operationRoutes } from "./operations.js";
+import { operationRoutes, type SshFacts } from "./operations.js";
 import type { App } from "./request.js";
 import { errorView } from "./route-schema.js";
 import { runloopRoutes, runloopViews } from "./runloop/index.js";
@@ -25,8 +25,8 @@ export interface ApiOptions {
 	readonly metrics: Registry;
 	/** True when requests can be served, else why not. */
 	readonly ready: () => boolean | string;
-	/** `host:port` where users point `openssl s_client -connect`. */
-	readonly sshConnect: string;
+	/** Shown at `/`. */
+	readonly ssh: SshFacts;
 	readonly version: string;
 	readonly log: Logger;
 	readonly limits?: Partial<ApiLimits>;

@@ -263,7 +263,7 @@ export async function fakeApi(options: Partial<ApiOptions> = {}) {
 		accounts: new FakeAccounts(),
 		metrics: new Registry(),
 		ready: () => true,
-		sshConnect: "127.0.0.1:7443",
+		ssh: { connect: () => "127.0.0.1:7443", hostCa: "ecdsa-sha2-nistp256 AAAA" },
 		version: "0.0.0-test",
 		log,
 		...options,

@@ -8,12 +8,20 @@ import type { App } from "./request.js";
 import { described, errorView } from "./route-schema.js";
 import type { Accounts } from "./services.js";
 
+/** What an SSH client needs to know beside a box's key and name. */
+export interface SshFacts {
+	/** `host:port` for `openssl s_client -connect`. Asked at each request: the port is known once it is open. */
+	readonly connect: () => string;
+	/** OpenSSH public key of the CA of all boxes' host certificates. */
+	readonly hostCa: string;
+}
+
 interface OperationsOptions {
 	readonly accounts: Accounts;
 	readonly metrics: Registry;
 	/** True when requests can be served, else why not (false: no reason to give). */
 	readonly ready: () => boolean | string;
-	readonly sshConnect: string;
+	readonly ssh: SshFacts;
 	readonly version: string;
 }
 
@@ -61,12 +69,18 @@ export function operationRoutes(app: App, options: OperationsOptions): void {
 	measureRequests(app, metrics);
 }
 
-function frontPage(app: App, { sshConnect, version }: OperationsOptions): void {
-	const page = { name: "gangway", version, docs: "/docs", openapi: "/openapi.json", ssh_connect: sshConnect };
+function frontPage(app: App, { ssh, version }: OperationsOptions): void {
 	app.get("/", { schema: { hide: true } }, async (request, reply) => {
 		reply.header("vary", "accept");
 		if (request.headers.accept?.includes("text/html")) return reply.redirect("/docs");
-		return page;
+		return {
+			name: "gangway",
+			version,
+			docs: "/docs",
+			openapi: "/openapi.json",
+			ssh_connect: ssh.connect(),
+			ssh_host_ca: ssh.hostCa,
+		};
 	});
 }
 

@@ -5,6 +5,7 @@ import type { Store } from "./store.js";
 
 /** How long a repeated call gets the first one's answer. */
 const KEPT_MS = 24 * 60 * 60 * 1000;
+const SWEEP_MS = 60 * 60 * 1000;
 
 /** One call of one client. */
 export interface IdempotencyKey {
@@ -32,11 +33,21 @@ export class IdempotencyKeys {
 	readonly #store: Pick<Store, "db" | "transaction">;
 	readonly #seal: Seal;
 	readonly #now: () => number;
+	#sweep: NodeJS.Timeout | undefined;
 
 	constructor(store: Pick<Store, "db" | "transaction">, seal: Seal, now: () => number = Date.now) {
 		this.#store = store;
 		this.#seal = seal;
 		this.#now = now;
+	}
+
+	/** Deletes what is too old, once an hour, until `close`. */
+	sweepHourly(onError: (error: unknown) => void): void {
+		this.#sweep ??= setInterval(() => void this.deleteExpired().catch(onError), SWEEP_MS).unref();
+	}
+
+	close(): void {
+		clearInterval(this.#sweep);
 	}
 
 	/** Of several concurrent calls with one key, exactly one gets `new`. `route` is the method and the path. */

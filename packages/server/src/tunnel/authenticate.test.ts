@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { authenticate, sameSecret } from "./authenticate.js";
-import { request, target } from "./testing.js";
+import { request, target } from "./tunnel.fixture.js";
 
 const secret = target({ authMode: "authenticated", token: "s3cret" });
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { createDecide, type DecideOptions } from "./decide.js";
 import type { LocalResponse, ProxyDecision, RequestInfo, UpstreamFailure } from "./decision.js";
 import type { TunnelTarget } from "./directory.js";
-import { FakeDirectory, headerOf, request, route, target } from "./testing.js";
+import { FakeDirectory, headerOf, request, route, target } from "./tunnel.fixture.js";
 
 const sealed = (change: Partial<TunnelTarget> = {}) =>
 	target({ authMode: "authenticated", token: "s3cret", ...change });

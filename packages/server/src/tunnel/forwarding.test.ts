@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { ConfigError } from "../errors.js";
 import { canonicalAddress, createForwarding } from "./forwarding.js";
-import { request } from "./testing.js";
+import { request } from "./tunnel.fixture.js";
 
 const trusted = ["10.0.0.0/8", "192.0.2.1", "fd00::/8"];
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import * as notices from "./notices.js";
 import { escapeHtml, respond } from "./pages.js";
-import { headerOf, request } from "./testing.js";
+import { headerOf, request } from "./tunnel.fixture.js";
 
 const browser = { accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8" };
 

@@ -13,7 +13,7 @@ import {
 	send,
 	sendForText,
 	until,
-} from "./testing-transport.js";
+} from "./transport.fixture.js";
 
 async function nobody(): Promise<number> {
 	const server = net.createServer();

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import http2 from "node:http2";
 import { Readable } from "node:stream";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { app, bytes, type Door, deferred, type Echoed, echo, hostOf, openDoor, until } from "./testing-transport.js";
+import { app, bytes, type Door, deferred, type Echoed, echo, hostOf, openDoor, until } from "./transport.fixture.js";
 
 function session(door: Door): http2.ClientHttp2Session {
 	const client = http2.connect(`http://127.0.0.1:${door.port}`);

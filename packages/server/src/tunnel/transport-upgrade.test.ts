@@ -15,7 +15,7 @@ import {
 	rawApp,
 	sendRaw,
 	until,
-} from "./testing-transport.js";
+} from "./transport.fixture.js";
 
 async function webSocketApp(handler: (socket: WebSocket, req: http.IncomingMessage) => void): Promise<number> {
 	const server = http.createServer();

@@ -16,7 +16,7 @@ import {
 	sendForText,
 	sendRaw,
 	until,
-} from "./testing-transport.js";
+} from "./transport.fixture.js";
 
 const sha256 = (data: Buffer) => createHash("sha256").update(data).digest("hex");
 

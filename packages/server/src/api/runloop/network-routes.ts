@@ -7,7 +7,7 @@ import { toTunnelParams } from "./create-params.js";
 import { tunnelFields } from "./create-schema.js";
 import { emptyView, sshKeyView, toSshKeyView, toTunnelView, tunnelView } from "./views.js";
 
-export function networkRoutes(app: App, devboxes: DevboxService, once: Once, sshConnect: string): void {
+export function networkRoutes(app: App, devboxes: DevboxService, once: Once): void {
 	app.post(
 		"/v1/devboxes/:id/create_ssh_key",
 		{
@@ -16,7 +16,7 @@ export function networkRoutes(app: App, devboxes: DevboxService, once: Once, ssh
 				tag: "network",
 				operationId: "createSshKey",
 				summary: "Get the devbox's SSH key",
-				description: `The same key each time: one pair is made with the devbox and lasts as long as it. Use it with\n\n\`ssh -i KEY -o ProxyCommand='openssl s_client -quiet -servername %h -connect ${sshConnect} 2>/dev/null' SSH_USER@URL\``,
+				description: `The same key each time: one pair is made with the devbox and lasts as long as it. Use it with\n\n\`ssh -i KEY -o ProxyCommand='openssl s_client -quiet -servername %h -connect SSH_CONNECT 2>/dev/null' SSH_USER@URL\`\n\nwhere SSH_CONNECT is what \`GET /\` says as \`ssh_connect\`.`,
 				params: idParams,
 				body: noBody,
 				response: sshKeyView,

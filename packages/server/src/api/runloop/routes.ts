@@ -14,7 +14,6 @@ export interface RunloopOptions {
 	/** The host's, in the dialect's spelling. */
 	readonly architecture: string;
 	/** `host:port` for `openssl s_client -connect`. */
-	readonly sshConnect: string;
 	/** Milliseconds that create_and_await_running holds its answer. */
 	readonly createHoldMs: number;
 	/** Milliseconds that wait_for_status holds its answer, at most. */
@@ -28,5 +27,5 @@ export function runloopRoutes(app: App, options: RunloopOptions): void {
 	createRoutes(app, options, once);
 	readRoutes(app, options);
 	lifecycleRoutes(app, options.devboxes, once);
-	networkRoutes(app, options.devboxes, once, options.sshConnect);
+	networkRoutes(app, options.devboxes, once);
 }

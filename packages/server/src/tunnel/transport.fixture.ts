@@ -7,8 +7,8 @@ import { onTestFinished } from "vitest";
 import { createDecide } from "./decide.js";
 import type { TunnelTarget } from "./directory.js";
 import type { TunnelLimits } from "./limits.js";
-import { FakeDirectory, route, target } from "./testing.js";
 import { Tunnel } from "./transport.js";
+import { FakeDirectory, route, target } from "./tunnel.fixture.js";
 
 /** Helpers of the transport's tests: real listeners on 127.0.0.1, closed when the test ends. */
 
