@@ -5,7 +5,7 @@ import { Accounts } from "./accounts/index.js";
 import { createApi } from "./api/index.js";
 import { type Config, checkTrustedRuntime } from "./config/index.js";
 import { type Demo, demo } from "./demo.js";
-import { Devboxes, Directories } from "./devboxes/index.js";
+import { Devboxes, Directory } from "./devboxes/index.js";
 import { CertificateFiles, Edge, LocalCertificates, parseAuthority } from "./edge/index.js";
 import { createRegistry, observe } from "./metrics.js";
 import { openRuntime } from "./runtime/index.js";
@@ -77,7 +77,7 @@ async function start(
 	closers.push(() => runtime.close());
 	const devboxes = await Devboxes.open({ ...config, store, seal, secrets, runtime, log, sshDomain: `ssh.${domain}` });
 	closers.push(() => devboxes.close());
-	const directory = new Directories(devboxes);
+	const directory = new Directory(devboxes);
 
 	const names = { domain, apiHosts: config.apiHosts };
 	const tunnel = new Tunnel({

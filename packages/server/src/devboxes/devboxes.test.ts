@@ -4,7 +4,7 @@ import { Seal, secretStorage } from "../store/index.js";
 import { openTestStore } from "../store/store.fixture.js";
 import type { Actor, CreateParams, Devbox } from "./devbox.js";
 import { Devboxes } from "./devboxes.js";
-import { Directories } from "./directories.js";
+import { Directory } from "./directory.js";
 import type { Status } from "./lifecycle.js";
 import { FakeRuntime } from "./runtime.fixture.js";
 
@@ -309,7 +309,7 @@ test("secrets lie sealed in the store", async () => {
 
 test("a tunnel: one per box, the same again for the same parameters, a new token for others", async () => {
 	const { id } = await running();
-	const directory = new Directories(devboxes);
+	const directory = new Directory(devboxes);
 	const first = await devboxes.enableTunnel(actor, id, open);
 	expect(first.key).toMatch(/^[a-z2-7]{26}$/);
 	expect(await devboxes.enableTunnel(actor, id, open)).toEqual(first);
@@ -327,7 +327,7 @@ test("a tunnel: one per box, the same again for the same parameters, a new token
 
 test("a tunnel survives a suspend and ends with the box", async () => {
 	const box = await suspended({ tunnel: { ...open, wakeOnHttp: true } });
-	const directory = new Directories(devboxes);
+	const directory = new Directory(devboxes);
 	const key = box.tunnel!.key;
 	expect(await directory.lookup(key)).toMatchObject({ status: "suspended", address: null, wakes: true });
 	await devboxes.shutdown(actor, box.id);
@@ -339,7 +339,7 @@ test("resume_triggers.http wins over the tunnel's wake_on_http", async () => {
 		tunnel: { ...open, wakeOnHttp: true },
 		launchParameters: { resumeTriggers: { http: false } },
 	});
-	expect(await new Directories(devboxes).lookup(box.tunnel!.key)).toMatchObject({ wakes: false });
+	expect(await new Directory(devboxes).lookup(box.tunnel!.key)).toMatchObject({ wakes: false });
 });
 
 test.each([

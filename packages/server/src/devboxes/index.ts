@@ -10,5 +10,5 @@ export type {
 	TunnelParams,
 } from "./devbox.js";
 export { Devboxes } from "./devboxes.js";
-export { Directories } from "./directories.js";
+export { Directory, type SshDirectory, type SshTarget, type TunnelDirectory, type TunnelTarget } from "./directory.js";
 export { canFollow, type FailureReason, type ShutdownReason, type Status, statuses } from "./lifecycle.js";

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
 import { connect as connectHttp2, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
 import { request as httpsRequest } from "node:https";
@@ -73,7 +73,7 @@ beforeEach(async () => {
 		tunnel: {
 			request: reveal("tunnel"),
 			upgrade: (_request, socket, head, client) => {
-				socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n`);
+				socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
 				socket.write(`${JSON.stringify(client)}${head}`);
 				socket.pipe(socket);
 			},
@@ -224,7 +224,7 @@ describe("the four ways in", () => {
 
 	test("the HTTP/2 preface is recognised however it is split", async () => {
 		// Preface, empty SETTINGS, then a PING whose answer proves that nothing was lost.
-		const ping = Buffer.from("0000080600000000000102030405060708", "hex");
+		const ping = Buffer.from("0000080600000000006f70657261746f72", "hex");
 		const bytes = Buffer.concat([
 			Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
 			Buffer.from("000000040000000000", "hex"),
@@ -235,8 +235,8 @@ describe("the four ways in", () => {
 			socket.setNoDelay(true);
 			await new Promise((resolve) => setImmediate(resolve));
 			socket.write(bytes.subarray(cut));
-			const answer = await readUntil(socket.setEncoding("latin1"), /\x01\x02\x03\x04\x05\x06\x07\x08/);
-			expect(answer).toContain("\x01\x02\x03\x04\x05\x06\x07\x08");
+			const answer = await readUntil(socket.setEncoding("latin1"), /operator/);
+			expect(answer).toContain("operator");
 			socket.destroy();
 		}
 	});
@@ -247,7 +247,7 @@ describe("the four ways in", () => {
 		expect(await readAll(slow)).toMatch(/^HTTP\/1.1 200/);
 		const both = await dialPlain(get(domain) + get(tunnelHost, "Connection: close\r\n"));
 		const text = await readAll(both);
-		expect(text).toMatch(/"handler":"api"[^]*"handler":"tunnel"/);
+		expect(text).toMatch(/"handler":"api"[\s\S]*"handler":"tunnel"/);
 	});
 
 	test("a connection for one name serves requests for the others", async () => {
@@ -318,7 +318,7 @@ describe("upgrades", () => {
 
 	test("a tunnel's goes to the tunnel, with what came after the head", async () => {
 		const socket = await dialPlain(`${get(tunnelHost, upgrade)}first frame`);
-		expect(await readUntil(socket, /frame/)).toMatch(/101[^]*"secure":false,"peerAddress":"127.0.0.1"\}first frame/);
+		expect(await readUntil(socket, /frame/)).toMatch(/101[\s\S]*"secure":false,"peerAddress":"127.0.0.1"\}first frame/);
 		expect(edge.connections()).toMatchObject({ upgrade: 1, http1: 0 });
 		const tls = await dialTls(tunnelHost, get(tunnelHost, upgrade));
 		expect(await readUntil(tls, /\}/)).toMatch(/"secure":true/);
@@ -334,7 +334,19 @@ describe("upgrades", () => {
 
 	test("h2c is never passed on to a tunnel", async () => {
 		const h2c = "Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n";
-		expect(await readAll(await dialPlain(get(tunnelHost, h2c)))).toMatch(/200 OK[^]*"handler":"tunnel"/);
+		expect(await readAll(await dialPlain(get(tunnelHost, h2c)))).toMatch(/200 OK[\s\S]*"handler":"tunnel"/);
+	});
+
+	test("an upgraded connection does not inherit the idle timeout of the requests before it", async () => {
+		edge = await start({ limits: { keepAliveMs: 50 } });
+		const socket = await dialPlain(get(domain));
+		await readUntil(socket, /"body"/);
+		socket.write(get(tunnelHost, upgrade));
+		await readUntil(socket, /101[\s\S]*\}/);
+		const idle = await dialPlain(get(domain));
+		expect(await readAll(idle)).toMatch(/200 OK/);
+		socket.write("still");
+		expect(await readUntil(socket, /still/)).toBe("still");
 	});
 
 	test("an unknown host's is 421", async () => {
@@ -427,7 +439,7 @@ describe("hostile and broken peers", () => {
 			dialTls(domain, "GET / HT"),
 			dialTls(domain, "\0garbage"),
 		];
-		const sockets = await Promise.all(attacks.flatMap((attack) => attack));
+		const sockets = await Promise.all<Socket>(attacks);
 		for (const socket of sockets) socket.resume();
 		await Promise.all(
 			sockets.map((socket) => socket.readableEnded || socket.closed || once(socket, "end").catch(() => {})),
@@ -459,7 +471,7 @@ describe("hostile and broken peers", () => {
 	});
 
 	test("an HTTP error is told", async () => {
-		expect(await readAll(await dialPlain("nonsense\r\n\r\n"))).toMatch(/^HTTP\/1.1 400 [^]*\{"message":/);
+		expect(await readAll(await dialPlain("nonsense\r\n\r\n"))).toMatch(/^HTTP\/1.1 400 [\s\S]*\{"message":/);
 		expect(await readAll(await dialPlain(get(domain, `A: ${"x".repeat(70_000)}\r\n`)))).toMatch(/^HTTP\/1.1 431 /);
 	});
 
@@ -513,7 +525,9 @@ describe("certificates", () => {
 			current: certificates.current,
 			expiresAtMs: 0,
 			close: async () => {},
-			onChange: (listener: typeof change) => void (change = listener),
+			onChange: (listener: typeof change) => {
+				change = listener;
+			},
 		};
 		edge = await start({ certificates: source });
 		const serial = (socket: TLSSocket) => socket.getPeerCertificate().serialNumber;
@@ -565,6 +579,25 @@ describe("listening", () => {
 		);
 	});
 
+	test("closing while listening leaves nothing open", async () => {
+		const early = new Edge({
+			domain,
+			apiHosts: [],
+			bind: ["127.0.0.1"],
+			tlsPort: 0,
+			httpPort: 0,
+			httpMode: "serve",
+			certificates,
+			handlers,
+			log,
+		});
+		const before = readdirSync("/proc/self/fd").length;
+		const listening = early.listen().catch((error: unknown) => error);
+		await early.close({ graceMs: 0 });
+		expect(await listening).toBeInstanceOf(ConfigError);
+		expect(readdirSync("/proc/self/fd").length).toBe(before);
+	});
+
 	test("several addresses share one port", async () => {
 		edge = await start({ bind: ["127.0.0.1", "127.0.0.2"] });
 		for (const host of ["127.0.0.1", "127.0.0.2"]) expect((await fetch1(false, domain, { host })).status).toBe(200);
@@ -601,12 +634,26 @@ describe("close", () => {
 		await Promise.all([readAll(idle), readAll(silent), goaway]);
 		await expect(dialPlain()).rejects.toThrow(/ECONNREFUSED/);
 		answer();
-		expect(await readAll(busy)).toMatch(/200 OK[^]*done/);
+		expect(await readAll(busy)).toMatch(/200 OK[\s\S]*done/);
 		let text = "";
 		for await (const chunk of stream) text += chunk;
 		expect(text).toBe("done");
 		await closed;
 		await edge.close({ graceMs: 0 });
+	});
+
+	test("half-open handshakes and silent sessions do not hold it up", async () => {
+		const half = await dialled(
+			connectTcp(ports.tlsPort, "127.0.0.1"),
+			"connect",
+			Buffer.from("16030100c8010000c40303", "hex"),
+		);
+		const session = session2(false);
+		await fetch2(session, { ":authority": domain });
+		const ended = [half, await dialTls(domain), await dialPlain("PRI")].map((socket) =>
+			readAll(socket).catch(() => {}),
+		);
+		await Promise.all([edge.close({ graceMs: 60_000 }), ...ended]);
 	});
 
 	test("upgrades and passthrough may go on for the grace time, then they are cut", async () => {

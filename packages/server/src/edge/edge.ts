@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
+import { createServer, type SecureContextOptions, type Server, type TLSSocket } from "node:tls";
 import type { Logger } from "pino";
 import type { CertificateSource, KeyPair } from "./certificates/index.js";
 import { type Connection, type ConnectionKind, Connections, ignore } from "./connections.js";
@@ -66,7 +66,9 @@ export class Edge {
 	readonly #plainListeners = new Listeners((socket) => this.#accept(socket, this.#acceptPlain));
 	readonly #tls: HttpFront;
 	readonly #plain: HttpFront;
-	#context: SecureContext;
+	readonly #handshaker: Server;
+	/** TLS connections before their first secure byte, by four-tuple. */
+	readonly #handshakes = new Map<string, Connection>();
 	#ports = { tlsPort: 0, httpPort: 0 };
 	#refused = 0;
 	#closing: Promise<void> | undefined;
@@ -85,10 +87,7 @@ export class Edge {
 		});
 		this.#tls = new HttpFront({ secure: true, router, ...this.#limits });
 		this.#plain = new HttpFront({ secure: false, router, ...this.#limits });
-		this.#context = createContext(options.certificates.current);
-		options.certificates.onChange((pair) => {
-			this.#context = createContext(pair);
-		});
+		this.#handshaker = this.#createHandshaker();
 	}
 
 	/**
@@ -141,31 +140,49 @@ export class Edge {
 	}
 
 	#acceptPlain(connection: Connection, socket: Socket): void {
-		const opened = this.#awaitOpening(socket);
+		const late = () => socket.destroy();
+		socket.setTimeout(this.#limits.handshakeMs, late);
 		detectProtocol(socket, (protocol) => {
-			opened();
+			socket.off("timeout", late);
+			socket.setTimeout(0);
 			if (protocol === "http2") this.#plain.acceptHttp2(connection, socket);
 			else this.#plain.acceptHttp1(connection, socket);
 		});
 	}
 
-	#acceptTls(connection: Connection, raw: Socket): void {
-		const socket = new TLSSocket(raw, {
-			isServer: true,
-			secureContext: this.#context,
-			ALPNProtocols: ["h2", "http/1.1"],
+	#acceptTls(connection: Connection, socket: Socket): void {
+		const id = fourTuple(socket);
+		this.#handshakes.set(id, connection);
+		socket.once("close", () => {
+			// A later connection may have the same four-tuple.
+			if (this.#handshakes.get(id) === connection) this.#handshakes.delete(id);
 		});
-		connection.stream = socket;
-		socket.on("error", () => socket.destroy());
-		const opened = this.#awaitOpening(socket);
-		// Gone in the middle of the handshake.
-		const end = () => socket.destroy();
-		raw.on("end", end);
-		socket.once("secure", () => {
-			raw.off("end", end);
-			opened();
+		// A peer that ends in the middle of a handshake is gone; half-closing is for afterwards.
+		socket.allowHalfOpen = false;
+		this.#handshaker.emit("connection", socket);
+	}
+
+	/** Does the handshakes of sockets that the listeners accepted; does not listen itself. */
+	#createHandshaker(): Server {
+		const server = createServer({
+			...contextOptions(this.#options.certificates.current),
+			ALPNProtocols: ["h2", "http/1.1"],
+			handshakeTimeout: this.#limits.handshakeMs,
+		});
+		server.on("secureConnection", (socket) => {
+			socket.on("error", () => socket.destroy());
+			const id = fourTuple(socket);
+			const connection = this.#handshakes.get(id);
+			// A peer that is gone already has no address any more.
+			if (!connection) return socket.destroy();
+			this.#handshakes.delete(id);
+			connection.stream = socket;
+			socket.allowHalfOpen = true;
 			this.#secured(connection, socket);
 		});
+		server.on("tlsClientError", (_error, socket) => socket.destroy());
+		this.#options.certificates.onChange((pair) => server.setSecureContext(contextOptions(pair)));
+		return server;
 	}
 
 	/** SNI only tells SSH from HTTP. */
@@ -187,25 +204,13 @@ export class Edge {
 			this.#tls.acceptHttp1(connection, socket);
 		}
 	}
-
-	/** Ends a connection that does not get to its first request in time; call the result when it has. */
-	#awaitOpening(socket: Socket): () => void {
-		const late = () => socket.destroy();
-		socket.setTimeout(this.#limits.handshakeMs, late);
-		return () => {
-			socket.off("timeout", late);
-			socket.setTimeout(0);
-		};
-	}
 }
 
-function createContext({ cert, key }: KeyPair): SecureContext {
-	return createSecureContext({
-		cert,
-		key,
-		minVersion: "TLSv1.2",
-		ciphers: CIPHERS,
-		honorCipherOrder: false,
-		sessionIdContext: "gangway",
-	});
+/** What a TCP socket and the TLS socket made around it have in common. */
+function fourTuple({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+	return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+}
+
+function contextOptions({ cert, key }: KeyPair): SecureContextOptions {
+	return { cert, key, minVersion: "TLSv1.2", ciphers: CIPHERS, honorCipherOrder: false };
 }

@@ -23,8 +23,8 @@ export interface EdgeHandlers {
 		/** HTTP/1.1 only. The socket is the handler's from here on; it has no listeners but for errors. */
 		upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, client: Client): unknown;
 	};
-	/** SNI was `<label>.ssh.<d>`. The socket is half-open capable, paused and the handler's. */
+	/** SNI was `<label>.ssh.<d>`. The socket may be half-closed, nothing was read from it, and it is the handler's. Must not throw. */
 	passthrough(label: string, socket: TLSSocket): unknown;
-	/** SNI was `ssh.<d>`; without it such connections are closed. */
+	/** SNI was `ssh.<d>`; without it such connections are closed. Must not throw. */
 	gateway?(socket: TLSSocket): unknown;
 }

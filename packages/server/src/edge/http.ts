@@ -53,15 +53,10 @@ export class HttpFront {
 		connection.kind = "http2";
 		// A session is over when either side ends; half-open it would stay for ever.
 		socket.allowHalfOpen = false;
-		this.#http2.once("session", (session: ServerHttp2Session) => {
-			this.#connections.set(session, connection);
-			connection.onDrain = () => session.close();
-			session.setLocalWindowSize(SESSION_WINDOW);
-			session.setTimeout(this.#options.keepAliveMs, () => {
-				if (connection.requests === 0) session.close();
-			});
-		});
+		const begin = (session: ServerHttp2Session) => this.#beginSession(connection, session);
+		this.#http2.on("session", begin);
 		this.#http2.emit("connection", socket);
+		this.#http2.off("session", begin);
 	}
 
 	close(): void {
@@ -100,6 +95,15 @@ export class HttpFront {
 		// Broken peers; the session is destroyed by node:http2.
 		server.on("sessionError", ignore);
 		return server;
+	}
+
+	#beginSession(connection: Connection, session: ServerHttp2Session): void {
+		this.#connections.set(session, connection);
+		connection.onDrain = () => session.close();
+		session.once("connect", () => session.setLocalWindowSize(SESSION_WINDOW));
+		session.setTimeout(this.#options.keepAliveMs, () => {
+			if (connection.requests === 0) session.close();
+		});
 	}
 
 	#request1(request: IncomingMessage, response: ServerResponse): void {

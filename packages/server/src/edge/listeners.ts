@@ -41,7 +41,6 @@ export class Listeners {
 	async #listenAll(addresses: readonly string[], port: number): Promise<number> {
 		let actual = port;
 		for (const host of addresses) {
-			if (this.#closed) throw new Error("closed");
 			const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_MS };
 			const server = createServer(options, this.#accept);
 			// ipv6Only, so that "0.0.0.0" and "::" can stand side by side.
@@ -56,6 +55,8 @@ export class Listeners {
 				});
 			});
 			this.#servers.push(server);
+			// Closed meanwhile: whoever listens must not win.
+			if (this.#closed) throw new Error("the listener was closed");
 			actual = (server.address() as { port: number }).port;
 		}
 		return actual;

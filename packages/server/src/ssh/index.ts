@@ -1,2 +1,1 @@
-export type { SshDirectory, SshTarget } from "./directory.js";
 export { Passthrough, type PassthroughOptions } from "./passthrough.js";

@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
-import { Passthrough, type SshDirectory, type SshTarget } from "./index.js";
+import type { SshDirectory, SshTarget } from "../devboxes/index.js";
+import { Passthrough } from "./index.js";
 
 const log = pino({ level: "silent" });
 const MINUTE_MS = 60_000;

@@ -1,6 +1,6 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import type { Logger } from "pino";
-import type { SshDirectory, SshTarget } from "./directory.js";
+import type { SshDirectory, SshTarget } from "../devboxes/index.js";
 import { PassthroughSession } from "./passthrough-session.js";
 
 const SSH_PORT = 22;

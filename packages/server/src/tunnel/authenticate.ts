@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import type { TunnelTarget } from "../devboxes/index.js";
 import type { RequestInfo } from "./decision.js";
-import type { TunnelTarget } from "./directory.js";
 
 /** Gangway's own credential field. It is addressed to the tunnel, so no app ever sees it, used or not. */
 const tunnelCredential = "x-runloop-tunnel-authorization";

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { TunnelTarget } from "../devboxes/index.js";
 import { createDecide, type DecideOptions } from "./decide.js";
 import type { LocalResponse, ProxyDecision, RequestInfo, UpstreamFailure } from "./decision.js";
-import type { TunnelTarget } from "./directory.js";
 import { FakeDirectory, headerOf, request, route, target } from "./tunnel.fixture.js";
 
 const sealed = (change: Partial<TunnelTarget> = {}) =>

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
+import type { TunnelDirectory, TunnelTarget } from "../devboxes/index.js";
 import { authenticate } from "./authenticate.js";
 import type { Decide, LocalResponse, ProxyDecision, RequestInfo, UpstreamFailure } from "./decision.js";
-import type { TunnelDirectory, TunnelTarget } from "./directory.js";
 import { createForwarding } from "./forwarding.js";
 import * as notices from "./notices.js";
 import { respond } from "./pages.js";

@@ -7,6 +7,5 @@ export type {
 	RequestInfo,
 	UpstreamFailure,
 } from "./decision.js";
-export type { TunnelDirectory, TunnelTarget } from "./directory.js";
 export type { TunnelLimits } from "./limits.js";
 export { type Connection, Tunnel, type TunnelCounts, type TunnelOptions } from "./transport.js";

@@ -1,5 +1,5 @@
+import type { TunnelDirectory, TunnelTarget } from "../devboxes/index.js";
 import type { LocalResponse, RequestInfo } from "./decision.js";
-import type { TunnelDirectory, TunnelTarget } from "./directory.js";
 
 /** Helpers of this folder's tests. */
 

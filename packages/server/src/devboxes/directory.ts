@@ -1,15 +1,58 @@
-import type { SshDirectory, SshTarget } from "../ssh/directory.js";
-import type { TunnelDirectory, TunnelTarget } from "../tunnel/directory.js";
 import type { Devbox } from "./devbox.js";
 import type { Devboxes } from "./devboxes.js";
 import { devboxIdOfLabel } from "./ids.js";
 import { isEnded } from "./lifecycle.js";
 
+/** What the tunnel needs to know of devboxes. Look-ups are in memory when warm. */
+export interface TunnelDirectory {
+	/** The live tunnel with this key; undefined when there is none (never was, removed, or its devbox has ended). */
+	lookup(key: string): Promise<TunnelTarget | undefined>;
+	/** Starts a resume if the devbox is suspended; concurrent calls start one. Never throws; progress shows in `lookup`. */
+	wake(devboxId: string): void;
+	/** Something happened that resets the idle clock. Cheap: may be called for every chunk. */
+	activity(devboxId: string): void;
+}
+
+export interface TunnelTarget {
+	readonly devboxId: string;
+	readonly key: string;
+	readonly authMode: "open" | "authenticated";
+	/** Null when open. A secret: compare in constant time, never log. */
+	readonly token: string | null;
+	readonly httpKeepAlive: boolean;
+	/** HTTP may resume the box. */
+	readonly wakes: boolean;
+	readonly status: string;
+	/** IPv4 address while running, else null. */
+	readonly address: string | null;
+	/** When the present run began, epoch ms: a port refused shortly after a resume is "starting", not "nothing listens". */
+	readonly runningSinceMs: number | null;
+}
+
+/** What the SSH doors need to know of devboxes. */
+export interface SshDirectory {
+	/** The devbox whose passthrough name starts with `label` (its id with `_` as `-`). */
+	lookupLabel(label: string): Promise<SshTarget | undefined>;
+	/** Resumes the box if it is suspended and resolves when it runs; rejects when it cannot. */
+	awaitRunning(devboxId: string, signal: AbortSignal): Promise<SshTarget>;
+	/** Something happened that resets the idle clock. */
+	activity(devboxId: string): void;
+}
+
+export interface SshTarget {
+	readonly devboxId: string;
+	readonly status: string;
+	/** IPv4 address of the box's sshd (port 22) while running, else null. */
+	readonly address: string | null;
+	/** `lifecycle.resume_triggers.ssh`: a connection of somebody not yet authenticated may resume the box. */
+	readonly wakes: boolean;
+}
+
 /** Tunnels that are looked up often are answered from memory; a change of their devbox drops them. */
 const maxCached = 10_000;
 
 /** What the doors look devboxes up in. */
-export class Directories implements TunnelDirectory, SshDirectory {
+export class Directory implements TunnelDirectory, SshDirectory {
 	readonly #devboxes: Devboxes;
 	readonly #targets = new Map<string, TunnelTarget>();
 	readonly #keyOf = new Map<string, string>();
