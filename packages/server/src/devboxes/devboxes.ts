@@ -16,7 +16,7 @@ import type {
 import { type Expiry, IdleClocks, type LifetimeSettings, runLimits } from "./idle.js";
 import { labelOf, newDevboxId, newTunnelKey, newTunnelToken } from "./ids.js";
 import { generateEcdsaKeyPair, type KeyPair, publicKeyOf } from "./keys.js";
-import { isEnded, type ShutdownReason, type Status } from "./lifecycle.js";
+import { isEnded, isStarting, type ShutdownReason, type Status } from "./lifecycle.js";
 import { DevboxLogs } from "./logs.js";
 import { checkCreateParams, defaultUser } from "./params.js";
 import { reconcile } from "./reconciler.js";
@@ -84,6 +84,7 @@ export class Devboxes {
 		});
 		this.#clocks = new IdleClocks((id, expiry) => void this.#expired(id, expiry));
 		this.#repository.on("changed", (id) => void this.#keepClock(id));
+		this.#repository.on("transited", (devboxId, status) => log.info({ devboxId }, `devbox is ${status}`));
 	}
 
 	/** The devboxes in the store, and news of their changes. For the directories that the doors look boxes up in. */
@@ -267,9 +268,11 @@ export class Devboxes {
 		return this.#logs.read(id);
 	}
 
-	/** Calls back when a devbox stops running, for whatever reason. */
+	/** Calls back when a devbox runs no more: connections into it are dead then, though no packet says so. */
 	onStopped(listener: (devboxId: string) => void): void {
-		this.#repository.on("stopped", listener);
+		this.#repository.on("transited", (id, status) => {
+			if (!isStarting(status) && status !== "running") listener(id);
+		});
 	}
 
 	/** Calls back when a tunnel was removed or takes other credentials: what was let in before is to go. */
@@ -282,9 +285,12 @@ export class Devboxes {
 		return this.#repository.countByStatus();
 	}
 
-	/** Resumes a box for a door that somebody knocks at; false when it is not suspended. */
+	/** Resumes a box for a door that somebody knocks at; false when it is not suspended. Never rejects. */
 	wake(id: string): Promise<boolean> {
-		return this.#resume(id);
+		return this.#resume(id).catch((error: unknown) => {
+			this.#options.log.error({ err: error, devboxId: id }, "a devbox could not be woken");
+			return false;
+		});
 	}
 
 	/** Resolves once the box runs; rejects with `UnavailableError` when it does not come to that. */
@@ -333,7 +339,7 @@ export class Devboxes {
 			if (expiry === "idle_suspend") await this.#suspend(id);
 			else await this.#shutdown(id, expiry === "lifetime" ? "keep_alive_timeout" : "idle");
 		} catch (error) {
-			this.#options.log.error({ err: error, devbox_id: id }, "an idle policy could not be carried out");
+			this.#options.log.error({ err: error, devboxId: id }, "an idle policy could not be carried out");
 		}
 	}
 

@@ -6,7 +6,7 @@ import { isEnded } from "./lifecycle.js";
 /** What the tunnel needs to know of devboxes. Look-ups are in memory when warm. */
 export interface TunnelDirectory {
 	/** The live tunnel with this key; undefined when there is none (never was, removed, or its devbox has ended). */
-	lookup(key: string): Promise<TunnelTarget | undefined>;
+	lookup(key: string): TunnelTarget | undefined | Promise<TunnelTarget | undefined>;
 	/** Starts a resume if the devbox is suspended; concurrent calls start one. Never throws; progress shows in `lookup`. */
 	wake(devboxId: string): void;
 	/** Something happened that resets the idle clock. Cheap: may be called for every chunk. */
@@ -64,9 +64,11 @@ export class Directory implements TunnelDirectory, SshDirectory {
 		devboxes.repository.on("changed", (id) => this.#forget(id));
 	}
 
-	async lookup(key: string): Promise<TunnelTarget | undefined> {
-		const cached = this.#targets.get(key);
-		if (cached) return cached;
+	lookup(key: string): TunnelTarget | Promise<TunnelTarget | undefined> {
+		return this.#targets.get(key) ?? this.#load(key);
+	}
+
+	async #load(key: string): Promise<TunnelTarget | undefined> {
 		const epoch = this.#epoch;
 		const box = await this.#devboxes.repository.findByTunnelKey(key);
 		const target = box && this.#tunnelTarget(box);

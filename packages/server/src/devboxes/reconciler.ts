@@ -45,7 +45,7 @@ async function cleanUp({ runtime, repository, supervisor, log }: Parameters<type
 	const row = await repository.findRow(id);
 	if (!row) {
 		// Perhaps the store was restored from a backup that does not know this box yet: its disk is not ours to throw away.
-		log.warn({ devbox_id: id }, "a devbox is on this host but not in the store: it is stopped, its disk is kept");
+		log.warn({ devboxId: id }, "a devbox is on this host but not in the store: it is stopped, its disk is kept");
 		await runtime.stop(id, { graceMs: 0 });
 	} else if (row.status === "shutdown" || (row.status === "failure" && row.initialized === 0)) {
 		void supervisor.destroy(id);

@@ -21,7 +21,7 @@ import {
 import type { Schema, Seal, Store } from "../store/index.js";
 import type { Devbox, Tunnel, TunnelParams } from "./devbox.js";
 import type { KeyPair } from "./keys.js";
-import { canFollow, type FailureReason, isStarting, type Status } from "./lifecycle.js";
+import { canFollow, type FailureReason, type Status } from "./lifecycle.js";
 
 /** What only a starting box needs to know, kept sealed as a whole: environment variables and files hold credentials. */
 export interface BootSecrets {
@@ -54,8 +54,8 @@ export interface TransitOptions {
 interface Events {
 	/** Anything about a devbox has changed. */
 	changed: [devboxId: string];
-	/** It runs no more: connections into it are dead, though no packet says so. */
-	stopped: [devboxId: string];
+	/** It has another status. */
+	transited: [devboxId: string, status: Status];
 	/** Its tunnel was removed, or takes other credentials from now on. */
 	tunnelRevoked: [devboxId: string];
 }
@@ -136,7 +136,7 @@ export class DevboxRepository extends EventEmitter<Events> {
 		);
 		if (row) {
 			this.emit("changed", id);
-			if (!isStarting(to) && to !== "running") this.emit("stopped", id);
+			this.emit("transited", id, to);
 		}
 		return row;
 	}

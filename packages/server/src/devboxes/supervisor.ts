@@ -72,7 +72,7 @@ export class Supervisor {
 			try {
 				await this.#boot(row);
 			} catch (error) {
-				this.#options.log.error({ err: error, devbox_id: devboxId }, "a devbox could not be started");
+				this.#options.log.error({ err: error, devboxId }, "a devbox could not be started");
 				await this.#note(devboxId, "error", "the devbox could not be started");
 				await this.#startFailed(row, "execution_failed");
 			}
@@ -194,8 +194,12 @@ export class Supervisor {
 		let work: Promise<unknown> = Promise.resolve();
 		// An entry is written after the reports before it have taken effect: its offset is where a restarted daemon goes on.
 		const onItem = (item: ConsoleItem) => {
-			if (item.kind === "report") work = work.then(() => this.#reported(row.id, item.report));
-			work = work.then(() => this.#record(row.id, launch, item));
+			work = work
+				.then(() => (item.kind === "report" ? this.#reported(row.id, item.report) : undefined))
+				.then(() => this.#record(row.id, launch, item))
+				.catch((error: unknown) => {
+					this.#options.log.error({ err: error, devboxId: row.id }, "what a devbox reported could not be recorded");
+				});
 		};
 		const step = row.status === "running" ? ({ name: "entrypoint", index: 0 } as const) : null;
 		const parser = new ConsoleParser(this.#nonce(row), onItem, step);
@@ -289,9 +293,7 @@ export class Supervisor {
 	async #record(devboxId: string, launch: LaunchParameters, item: ConsoleItem): Promise<void> {
 		const entry = logEntry(launch, item);
 		if (!entry) return;
-		await this.#options.logs.append(devboxId, entry, item.endOffset).catch((error: unknown) => {
-			this.#options.log.error({ err: error, devbox_id: devboxId }, "a devbox's log could not be written");
-		});
+		await this.#options.logs.append(devboxId, entry, item.endOffset);
 	}
 
 	async #note(devboxId: string, level: LogEntry["level"], message: string): Promise<void> {
@@ -302,7 +304,7 @@ export class Supervisor {
 
 	#locked(devboxId: string, what: string, task: () => Promise<void>): Promise<void> {
 		return this.#locks.run(devboxId, task).catch((error: unknown) => {
-			this.#options.log.error({ err: error, devbox_id: devboxId }, `${what} failed`);
+			this.#options.log.error({ err: error, devboxId }, `${what} failed`);
 		});
 	}
 }

@@ -5,6 +5,8 @@ import type { RequestInfo } from "./decision.js";
 /** Gangway's own credential field. It is addressed to the tunnel, so no app ever sees it, used or not. */
 const tunnelCredential = "x-runloop-tunnel-authorization";
 
+const openPass = { ok: true, remove: [tunnelCredential] } as const;
+
 export type Authentication = { readonly ok: false } | { readonly ok: true; readonly remove: readonly string[] };
 
 /**
@@ -12,7 +14,7 @@ export type Authentication = { readonly ok: false } | { readonly ok: true; reado
  * `remove` names the fields the box must not see: an app's own `Authorization` passes unless it carries the token.
  */
 export function authenticate(target: TunnelTarget, request: RequestInfo): Authentication {
-	if (target.authMode === "open") return { ok: true, remove: [tunnelCredential] };
+	if (target.authMode === "open") return openPass;
 	// A private tunnel without a token is a broken record: nobody passes.
 	if (target.token === null || target.token === "") return { ok: false };
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { TunnelDirectory, TunnelTarget } from "../devboxes/index.js";
 import { authenticate } from "./authenticate.js";
-import type { Decide, LocalResponse, ProxyDecision, RequestInfo, UpstreamFailure } from "./decision.js";
+import type { Decide, Decision, RequestInfo, UpstreamFailure } from "./decision.js";
 import { createForwarding } from "./forwarding.js";
 import * as notices from "./notices.js";
 import { respond } from "./pages.js";
@@ -27,7 +27,7 @@ export interface Route {
 interface Destination {
 	readonly port: number;
 	readonly target: TunnelTarget;
-	readonly remove: readonly string[];
+	readonly remove?: string;
 }
 
 const routingField = "x-runloop-host";
@@ -44,9 +44,7 @@ export function createDecide(options: DecideOptions): Decide {
 	const { directory, route, now = Date.now, requestId: newRequestId = randomUUID } = options;
 	const forwarding = createForwarding(options.trustedProxies ?? []);
 
-	return async (request) => {
-		const requestId = newRequestId();
-		const destination = await findDestination(request, directory, route);
+	const decide = (destination: Destination | undefined, requestId: string, request: RequestInfo): Decision => {
 		if (destination === undefined) return respond(notices.notFound, requestId, request);
 		const { target, port } = destination;
 
@@ -54,23 +52,30 @@ export function createDecide(options: DecideOptions): Decide {
 		if (!authentication.ok) return respond(notices.unauthorized, requestId, request);
 		if (port === sshdPort) return respond(notices.sshPort, requestId, request);
 
-		if (target.status !== "running" || target.address === null) {
-			if (target.status === "suspended" && target.wakes) directory.wake(target.devboxId);
+		const { devboxId, address } = target;
+		if (target.status !== "running" || address === null) {
+			if (target.status === "suspended" && target.wakes) directory.wake(devboxId);
 			return respond(absence(target), requestId, request);
 		}
-
-		const decision: ProxyDecision = {
+		return {
 			kind: "proxy",
-			devboxId: target.devboxId,
-			address: target.address,
+			devboxId,
+			address,
 			port,
 			requestId,
-			remove: [...destination.remove, ...authentication.remove],
+			remove: destination.remove === undefined ? authentication.remove : [destination.remove, ...authentication.remove],
 			set: [["x-runloop-request-id", requestId], ...forwarding(request)],
-			activity: target.httpKeepAlive ? () => directory.activity(target.devboxId) : undefined,
-			failed: (failure) => explain(failure, port, isFresh(target, now()), requestId, request),
+			activity: target.httpKeepAlive ? () => directory.activity(devboxId) : undefined,
+			failed: (failure) => respond(noticeFor(failure, port, isFresh(target, now())), requestId, request),
 		};
-		return decision;
+	};
+
+	return (request) => {
+		const requestId = newRequestId();
+		const found = findDestination(request, directory, route);
+		return found instanceof Promise
+			? found.then((destination) => decide(destination, requestId, request))
+			: decide(found, requestId, request);
 	};
 }
 
@@ -78,30 +83,36 @@ export function createDecide(options: DecideOptions): Decide {
  * `X-Runloop-Host` routes only to authenticated tunnels: a page on an open one must not be reachable under a name of
  * somebody else's choice. Otherwise it is a field like any other.
  */
-async function findDestination(
+function findDestination(
 	request: RequestInfo,
 	directory: TunnelDirectory,
 	route: DecideOptions["route"],
-): Promise<Destination | undefined> {
+): MaybePromise<Destination | undefined> {
 	const named = request.header(routingField);
-	if (named !== undefined) {
-		const found = await resolve(named.trim(), directory, route);
-		if (found?.target.authMode === "authenticated") return { ...found, remove: [routingField] };
-	}
-	const found = await resolve(request.authority, directory, route);
-	return found && { ...found, remove: [] };
+	if (named === undefined) return resolve(request.authority, directory, route);
+	return Promise.resolve(resolve(named.trim(), directory, route)).then((found) =>
+		found?.target.authMode === "authenticated"
+			? { ...found, remove: routingField }
+			: resolve(request.authority, directory, route),
+	);
 }
 
-async function resolve(
+/** Without a promise where the directory has the answer in memory: that is nearly always, and on the hottest of paths. */
+function resolve(
 	authority: string,
 	directory: TunnelDirectory,
 	route: DecideOptions["route"],
-): Promise<Omit<Destination, "remove"> | undefined> {
+): MaybePromise<Destination | undefined> {
 	const named = route(authority);
 	if (named === undefined || !Number.isInteger(named.port) || named.port < 1 || named.port > 65_535) return undefined;
-	const target = await directory.lookup(named.key);
-	return target && { port: named.port, target };
+	const { port } = named;
+	const target = directory.lookup(named.key);
+	return target instanceof Promise
+		? target.then((loaded) => loaded && { port, target: loaded })
+		: target && { port, target };
 }
+
+type MaybePromise<T> = T | Promise<T>;
 
 /** Why a box that does not run cannot answer. */
 function absence(target: TunnelTarget): notices.Notice {
@@ -119,16 +130,6 @@ function absence(target: TunnelTarget): notices.Notice {
 
 function isFresh(target: TunnelTarget, now: number): boolean {
 	return target.runningSinceMs !== null && now - target.runningSinceMs < startGraceMs;
-}
-
-function explain(
-	failure: UpstreamFailure,
-	port: number,
-	fresh: boolean,
-	requestId: string,
-	request: RequestInfo,
-): LocalResponse {
-	return respond(noticeFor(failure, port, fresh), requestId, request);
 }
 
 function noticeFor(failure: UpstreamFailure, port: number, fresh: boolean): notices.Notice {
