@@ -9,6 +9,7 @@ run=/run/gangway
 . "$run/boot.env" # nonce user uid first_start sets_path launch_count suspend_count suspend_deadline
 PATH="${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}:/opt/gangway/bin"
 export PATH
+umask 022 # not the daemon's: it would be that of every file the user makes
 stopping=
 trap 'stopping=1' TERM INT
 
@@ -75,6 +76,16 @@ make_user() {
 		chmod 0440 /etc/sudoers.d/gangway
 	fi
 	chown -R "$uid:$gid" "$run/user"
+}
+
+# Login shells begin with a PATH of /etc/profile's own: theirs becomes the one of every other session.
+keep_path() {
+	[ -d /etc/profile.d ] || return
+	if [ "$sets_path" = 1 ]; then
+		grep '^export PATH=' "$run/user/env"
+	else
+		printf 'case ":$PATH:" in *:%s:*) ;; *) PATH=$PATH:%s ;; esac\n' /opt/gangway/bin /opt/gangway/bin
+	fi >/etc/profile.d/gangway.sh
 }
 
 # Runs a script of the user's as the user, in the home directory, with the devbox's environment variables.
@@ -225,6 +236,7 @@ suspend() {
 }
 
 make_user
+keep_path
 [ "$first_start" = 1 ] && write_files
 rm -rf "$run/files"
 configure_sshd

@@ -36,8 +36,7 @@ export class CgroupsV1 extends Cgroups {
 		this.#cpu = cpu && join(cpu, name);
 	}
 
-	/** Whether the share of the CPU is limited too. */
-	get limitsCpu(): boolean {
+	override get limitsCpu(): boolean {
 		return this.#cpu !== undefined;
 	}
 

@@ -8,6 +8,7 @@ const controllers = ["memory", "cpu", "pids"] as const;
 
 /** Version 2: one hierarchy; a controller works in a group when its parent has it in `cgroup.subtree_control`. */
 export class CgroupsV2 extends Cgroups {
+	override readonly limitsCpu = true;
 	readonly #base: string;
 
 	/** @param root where cgroup2 is mounted */

@@ -20,6 +20,8 @@ export abstract class Cgroups {
 		this.bases = [...new Set(roots)].map((root) => join(root, name));
 	}
 
+	/** Whether boxes' shares of the CPU are limited here too. */
+	abstract readonly limitsCpu: boolean;
 	protected abstract prepare(): Promise<void>;
 	protected abstract limit(id: string, limits: Limits): Promise<void>;
 	/** How many processes of the box the kernel has killed for its memory limit since `create`. */

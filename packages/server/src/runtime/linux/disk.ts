@@ -140,6 +140,20 @@ export async function makeLayers(disk: string, layers: readonly Layer[]): Promis
 	await Promise.all([...layers, etcLayer].map(makeIfMissing));
 }
 
+/**
+ * Without those for which the box has put something else in the place of their directory: there is then nowhere
+ * to mount them, and a link may lead anywhere.
+ */
+export async function mountableLayers(disk: string, layers: readonly Layer[]): Promise<Layer[]> {
+	const places = await Promise.all(
+		layers.map(async ({ path }) => {
+			const place = join(disk, "root", path);
+			return !path.startsWith("/var/") || (await ifExists(realpath(place))) === place;
+		}),
+	);
+	return layers.filter((_, index) => places[index]);
+}
+
 /** With exactly this mode, whatever the daemon's umask. */
 async function makeDirectory(path: string, mode: number, group = 0): Promise<void> {
 	await mkdir(path, { recursive: true });

@@ -37,7 +37,7 @@ exec 9</proc/self/ns/net
 } | {
 	# A pipe instead of the file itself: what the box holds it could truncate. The second cat keeps a full disk from
 	# breaking the pipe, which would kill the box.
-	exec <&0 3>&- 9<&-
+	exec 3>&- 9<&-
 	cat >>"$GW_CONSOLE" 2>/dev/null || :
 	exec cat >/dev/null
 }
@@ -52,6 +52,7 @@ export const innerScript = `
 set -eu
 IFS='
 '
+umask 022
 # The host's /proc is still there: this is the process id as the daemon sees it.
 read -r stat </proc/self/stat
 echo "pid $stat" >&3
@@ -102,7 +103,7 @@ mount -n --move /box /
 trap '' PIPE
 echo ready >&3 || :
 unset GW_INNER GW_LAUNCHER_GROUPS GW_BOX_GROUPS GW_CONSOLE GW_LINKS GW_NODE GW_STAGE GW_BOX GW_HOSTNAME GW_LINK_BOX \\
-	GW_LINK_HOST GW_HOSTS_LINE LC_ALL stat name group OLDPWD PWD
+	GW_LINK_HOST GW_HOSTS_LINE LC_ALL SHLVL _ OLDPWD
 trap - PIPE
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # A session of its own: kill(0) in the box must not reach its launcher.

@@ -1,23 +1,16 @@
-import { randomBytes, randomInt } from "node:crypto";
-import { mkdir, readdir, rename } from "node:fs/promises";
+import { chmod, mkdir, realpath } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { RuntimeError } from "../../errors.js";
-import type { Attachment, Boot, BoxSpec, BoxState, Exit, Runtime, Started } from "../runtime.js";
-import { Box, type RunFacts } from "./box.js";
-import type { Cgroups } from "./cgroup.js";
+import type { Attachment, Boot, BoxSpec, BoxState, Runtime, Started } from "../runtime.js";
 import { followConsole } from "./console.js";
-import { findLayers, makeLayers } from "./disk.js";
-import { removeSnapshots, snapshotEtc } from "./etc.js";
-import { namesIn } from "./files.js";
+import { snapshotEtc } from "./etc.js";
 import { checkHost, checkOverlays, findCgroups } from "./host.js";
-import { type BoxProcesses, type Launched, launch } from "./launcher.js";
+import { Installation, type Log } from "./installation.js";
 import { Locks } from "./locks.js";
 import { readMounts } from "./mounts.js";
 import { Network } from "./network.js";
-import { firstHost, lastHost } from "./network-range.js";
-import { bootId, isAlive } from "./process.js";
-import { run } from "./run.js";
-import { BoxRun } from "./run-of-box.js";
+import { bootId } from "./process.js";
+import { checkId, checkSpec } from "./spec.js";
 
 export interface LinuxRuntimeOptions {
 	/** The daemon's data directory. Boxes are in `devboxes/`, what they share in `linux/`. */
@@ -30,34 +23,22 @@ export interface LinuxRuntimeOptions {
 	readonly consoleKeepBytes?: number;
 }
 
-export interface Log {
-	warn(details: object, message: string): void;
-}
-
-/** After SIGKILL; a process in the middle of a long system call takes its time. */
-const killPatienceMs = 10_000;
-
-/** Runs boxes on this host's own files, for trusted code: see disk.ts, launcher-script.ts and firewall.ts for what keeps them apart. */
+/**
+ * Runs boxes on this host's own files, for trusted code. What keeps them apart: disk.ts (files), launcher-script.ts
+ * (namespaces, capabilities), firewall.ts (network) and cgroup.ts (limits).
+ */
 export class LinuxRuntime implements Runtime {
 	readonly name = "linux";
-	readonly #boxesDirectory: string;
-	readonly #sharedDirectory: string;
 	readonly #consoleKeepBytes: number;
 	readonly #log: Log;
 	readonly #locks = new Locks();
-	readonly #boxes = new Map<string, Box>();
-	readonly #takenHosts = new Set<number>();
 	readonly #attachments = new Set<Attachment>();
+	#dataDir: string;
 	#edgePorts: readonly number[];
-	#network: Network | undefined;
-	#cgroups: Cgroups | undefined;
-	#etc = "";
-	#bootId = "";
-	#nextHost = randomInt(firstHost, lastHost + 1);
+	#opened: Installation | undefined;
 
 	constructor(options: LinuxRuntimeOptions) {
-		this.#boxesDirectory = join(resolve(options.dataDir), "devboxes");
-		this.#sharedDirectory = join(resolve(options.dataDir), "linux");
+		this.#dataDir = resolve(options.dataDir);
 		this.#edgePorts = [...(options.edgePorts ?? [])];
 		this.#consoleKeepBytes = options.consoleKeepBytes ?? 16 * 1024 * 1024;
 		this.#log = options.log ?? { warn: () => {} };
@@ -66,25 +47,24 @@ export class LinuxRuntime implements Runtime {
 	async open(): Promise<void> {
 		await guard("the runtime could not be opened", async () => {
 			await checkHost();
-			await mkdir(this.#boxesDirectory, { recursive: true, mode: 0o700 });
-			await mkdir(this.#sharedDirectory, { recursive: true, mode: 0o700 });
-			this.#bootId = await bootId();
-			const network = await Network.load(this.#sharedDirectory);
+			const directories = await this.#makeDirectories();
+			const network = await Network.load(directories.shared);
 			const cgroups = findCgroups(await readMounts(), `gangway-${network.tag}`);
+			if (!cgroups.limitsCpu) this.#log.warn({}, "this host has no cgroup controller for the CPU: devboxes share it");
+			const etc = await snapshotEtc(directories.shared);
+			await checkOverlays(directories.shared, join(directories.shared, etc));
+			const parts = { network, cgroups, directories, etc, bootId: await bootId(), log: this.#log };
+			// Before anything is done to the host, so that `close` undoes what a failed `open` did.
+			this.#opened = new Installation(parts);
 			await cgroups.open();
-			this.#network = network;
-			this.#cgroups = cgroups;
-			this.#etc = await snapshotEtc(this.#sharedDirectory);
-			await checkOverlays(this.#sharedDirectory, join(this.#sharedDirectory, this.#etc));
-			await this.#adopt();
-			const boxesRun = [...this.#boxes.values()].some((box) => box.run);
-			if ((await network.avoidConflicts(boxesRun)) === "conflict")
+			await this.#opened.adopt();
+			if ((await network.avoidConflicts(this.#opened.running.length > 0)) === "conflict")
 				this.#log.warn(
 					{},
 					"another network of this host overlaps with the devboxes'; stop all devboxes to have it moved",
 				);
 			await network.open(this.#edgePorts);
-			await this.#clean();
+			await this.#opened.clean();
 		});
 	}
 
@@ -92,101 +72,73 @@ export class LinuxRuntime implements Runtime {
 		await this.#locks.idle();
 		for (const attachment of this.#attachments) attachment.detach();
 		this.#attachments.clear();
-		const running = [...this.#boxes.values()].flatMap((box) => box.run ?? []);
-		for (const boxRun of running) boxRun.abandon();
-		this.#boxes.clear();
-		this.#takenHosts.clear();
-		const network = this.#network;
-		const cgroups = this.#cgroups;
-		this.#network = undefined;
-		this.#cgroups = undefined;
-		if (running.length > 0) return;
-		await guard("the runtime could not be closed", async () => {
-			await network?.close();
-			await cgroups?.close();
-		});
+		const installation = this.#opened;
+		this.#opened = undefined;
+		await guard("the runtime could not be closed", async () => await installation?.close());
 	}
 
 	/** The edge's ports when they are known only after `open`, as with port 0. */
 	async setEdgePorts(ports: readonly number[]): Promise<void> {
 		this.#edgePorts = [...ports];
-		await guard("the firewall could not be changed", async () => await this.#network?.applyFirewall(this.#edgePorts));
+		const network = this.#opened?.network;
+		await guard("the firewall could not be changed", async () => await network?.applyFirewall(this.#edgePorts));
 	}
 
 	async create(spec: BoxSpec): Promise<void> {
 		checkId(spec.id);
-		await this.#exclusive(spec.id, "the devbox could not be created", async () => {
-			if (this.#boxes.has(spec.id)) return;
-			const host = this.#takeHost();
-			try {
-				const layers = await findLayers(await readMounts());
-				const facts = { host, etc: this.#etc };
-				this.#boxes.set(spec.id, await Box.create(this.#directory(spec.id), spec.id, facts, layers));
-			} catch (error) {
-				this.#takenHosts.delete(host);
-				throw error;
-			}
+		await this.#exclusive(spec.id, "the devbox could not be created", async (installation) => {
+			if (!installation.boxes.has(spec.id)) await installation.create(spec.id);
 		});
 	}
 
 	async start(spec: BoxSpec, boot: Boot): Promise<Started> {
 		checkSpec(spec, boot);
-		return await this.#exclusive(spec.id, "the devbox could not be started", async () => {
-			const box = this.#boxes.get(spec.id);
+		return await this.#exclusive(spec.id, "the devbox could not be started", async (installation) => {
+			const box = installation.boxes.get(spec.id);
 			if (!box) throw new RuntimeError("not_created", "the devbox has no disk");
 			if (await box.run?.isAlive()) throw new RuntimeError("already_running", "the devbox runs already");
 			await box.run?.ended;
-			try {
-				await this.#start(box, spec, boot);
-			} catch (error) {
-				// Whatever came to be of it must not outlive the answer.
-				await this.#finish(box);
-				throw error;
-			}
-			return { address: this.#host.network.addressOf(box.facts.host) };
+			await installation.start(box, spec, boot);
+			return { address: installation.addressOf(box) };
 		});
 	}
 
 	async stop(id: string, options: { readonly graceMs: number }): Promise<void> {
-		await this.#exclusive(id, "the devbox could not be stopped", async () => {
-			const box = this.#boxes.get(id);
-			if (box) await this.#stop(box, options.graceMs);
+		await this.#exclusive(id, "the devbox could not be stopped", async (installation) => {
+			const box = installation.boxes.get(id);
+			if (box) await installation.stop(box, options.graceMs);
 		});
 	}
 
 	async destroy(id: string): Promise<void> {
-		checkId(id);
-		await this.#exclusive(id, "the devbox could not be removed", async () => {
-			const box = this.#boxes.get(id);
+		await this.#exclusive(id, "the devbox could not be removed", async (installation) => {
+			const box = installation.boxes.get(id);
 			if (!box) return;
-			await this.#stop(box, 0);
-			const trash = join(this.#boxesDirectory, `.trash-${id}-${randomBytes(4).toString("hex")}`);
-			// Gone at once for a crash's next `open`, which then finishes what takes longer.
-			await rename(box.directory, trash);
-			this.#boxes.delete(id);
-			this.#takenHosts.delete(box.facts.host);
-			await removeTree(trash);
+			await installation.stop(box, 0);
+			await installation.remove(box);
 		});
 	}
 
 	async inspect(id: string): Promise<BoxState> {
-		const box = this.#boxes.get(id);
+		const installation = this.#installation;
+		const box = installation.boxes.get(id);
 		if (!box) return { kind: "absent" };
 		if (!(await box.run?.isAlive())) return { kind: "stopped" };
-		return { kind: "running", address: this.#host.network.addressOf(box.facts.host) };
+		return { kind: "running", address: installation.addressOf(box) };
 	}
 
 	async list(): Promise<string[]> {
-		return [...this.#boxes.keys()].sort();
+		return [...this.#installation.boxes.keys()].sort();
 	}
 
 	attach(id: string, fromOffset: number, onOutput: (chunk: Buffer, endOffset: number) => void): Attachment {
-		const box = this.#boxes.get(id);
+		const box = this.#installation.boxes.get(id);
+		if (!box) return { exited: Promise.resolve({ outOfMemory: false }), detach: () => {} };
 		const follower = followConsole({
-			path: join(this.#directory(id), "console.log"),
+			path: box.console,
 			fromOffset,
 			onOutput,
-			ended: box?.run?.ended ?? Promise.resolve(box?.lastExit ?? { outOfMemory: false }),
+			ended: box.run?.ended ?? Promise.resolve(box.lastExit),
 			keepBytes: this.#consoleKeepBytes,
 			onError: (err) => this.#log.warn({ err, devbox: id }, "the console could not be read"),
 		});
@@ -201,133 +153,28 @@ export class LinuxRuntime implements Runtime {
 		};
 	}
 
-	get #host(): { network: Network; cgroups: Cgroups } {
-		if (!this.#network || !this.#cgroups) throw new RuntimeError("failed", "the runtime is not open");
-		return { network: this.#network, cgroups: this.#cgroups };
+	get #installation(): Installation {
+		if (!this.#opened) throw new RuntimeError("failed", "the runtime is not open");
+		return this.#opened;
 	}
 
-	#directory(id: string): string {
-		return join(this.#boxesDirectory, id);
+	/** After what was asked about the same box before. */
+	#exclusive<T>(id: string, message: string, task: (installation: Installation) => Promise<T>): Promise<T> {
+		return this.#locks.run(id, () => guard(message, () => task(this.#installation)));
 	}
 
-	#exclusive<T>(id: string, message: string, task: () => Promise<T>): Promise<T> {
-		return this.#locks.run(id, () =>
-			guard(message, async () => {
-				void this.#host; // Throws unless open.
-				return await task();
-			}),
-		);
-	}
-
-	/** The next free one in turn, so that the address of a box that is gone rests as long as it can. */
-	#takeHost(): number {
-		for (let tries = firstHost; tries <= lastHost; tries++) {
-			const host = this.#nextHost;
-			this.#nextHost = host === lastHost ? firstHost : host + 1;
-			if (this.#takenHosts.has(host)) continue;
-			this.#takenHosts.add(host);
-			return host;
+	async #makeDirectories(): Promise<{ boxes: string; shared: string }> {
+		await mkdir(this.#dataDir, { recursive: true });
+		// Without links, so that a path on a box's disk that differs from its real one is the box's doing.
+		this.#dataDir = await realpath(this.#dataDir);
+		const directories = { boxes: join(this.#dataDir, "devboxes"), shared: join(this.#dataDir, "linux") };
+		for (const path of Object.values(directories)) {
+			await mkdir(path, { recursive: true });
+			// A box can put setuid programs on its disk; the host's users must not get at them.
+			await chmod(path, 0o700);
 		}
-		throw new RuntimeError("failed", "this host has no address left for another devbox");
+		return directories;
 	}
-
-	async #start(box: Box, spec: BoxSpec, boot: Boot): Promise<void> {
-		const { network, cgroups } = this.#host;
-		const layers = await findLayers(await readMounts());
-		await Promise.all([
-			cgroups.create(box.id, spec.limits),
-			network.removeLink(box.facts.host),
-			makeLayers(box.disk, layers),
-		]);
-		let processes: BoxProcesses | undefined;
-		const launched = await launch({
-			spec,
-			boot,
-			address: network.addressOf(box.facts.host),
-			disk: box.disk,
-			etc: join(this.#sharedDirectory, box.facts.etc),
-			console: box.console,
-			layers,
-			boxGroups: cgroups.directories(box.id),
-			launcherGroups: cgroups.launcherDirectories(),
-			link: network.linkCommands(box.facts.host),
-			onProcess: async (found) => {
-				processes = found;
-				await box.writeRun({ kind: "running", bootId: this.#bootId, processes: found });
-			},
-		});
-		if (processes) this.#watch(box, processes, launched);
-	}
-
-	#watch(box: Box, processes: BoxProcesses, launched?: Launched): void {
-		const boxRun: BoxRun = new BoxRun({
-			processes,
-			launched,
-			finish: async () => {
-				const exit = await this.#finish(box);
-				if (box.run === boxRun) box.run = undefined;
-				return exit;
-			},
-		});
-		box.run = boxRun;
-	}
-
-	/** Takes back what a run had of the host. What cannot be taken back now is left to the next start or `open`. */
-	async #finish(box: Box): Promise<Exit> {
-		try {
-			const { network, cgroups } = this.#host;
-			box.lastExit = { outOfMemory: (await cgroups.oomKills(box.id)) > 0 };
-			// Before the group and its counter are gone.
-			await box.writeRun({ kind: "ended", exit: box.lastExit });
-			await Promise.all([cgroups.remove(box.id), network.removeLink(box.facts.host)]);
-		} catch (err) {
-			this.#log.warn({ err, devbox: box.id }, "what a stopped devbox had of the host could not all be removed");
-		}
-		return box.lastExit;
-	}
-
-	async #stop(box: Box, graceMs: number): Promise<void> {
-		if (!box.run) return;
-		if (graceMs > 0 && (await box.run.end("SIGTERM", graceMs))) return;
-		if (!((await box.run?.end("SIGKILL", killPatienceMs)) ?? true))
-			throw new RuntimeError("failed", "the devbox does not end");
-	}
-
-	/** Finds the boxes of an earlier daemon, and those of them that still run. */
-	async #adopt(): Promise<void> {
-		for (const id of await readdir(this.#boxesDirectory)) {
-			const box = isId(id) ? await Box.load(this.#directory(id), id) : undefined;
-			if (!box) continue;
-			this.#boxes.set(id, box);
-			this.#takenHosts.add(box.facts.host);
-			const facts = await box.readRun();
-			if (facts?.kind === "ended") box.lastExit = facts.exit;
-			if (facts?.kind !== "running") continue;
-			if (await this.#stillRuns(facts)) this.#watch(box, facts.processes);
-			else await this.#finish(box);
-		}
-	}
-
-	async #stillRuns(facts: RunFacts): Promise<boolean> {
-		return facts.kind === "running" && facts.bootId === this.#bootId && (await isAlive(facts.processes.init));
-	}
-
-	/** Removes what no box refers to: the rest of starts, creations and removals that a crash cut short. */
-	async #clean(): Promise<void> {
-		const { network, cgroups } = this.#host;
-		const boxes = [...this.#boxes.values()];
-		for (const id of await cgroups.list()) if (!this.#boxes.get(id)?.run) await cgroups.remove(id);
-		const linked = new Set(boxes.filter((box) => box.run).map((box) => box.facts.host));
-		for (const host of await network.hosts()) if (!linked.has(host)) await network.removeLink(host);
-		for (const name of await namesIn(this.#boxesDirectory))
-			if (!this.#boxes.has(name)) await removeTree(join(this.#boxesDirectory, name));
-		await removeSnapshots(this.#sharedDirectory, new Set([this.#etc, ...boxes.map((box) => box.facts.etc)]));
-	}
-}
-
-/** rm and not fs.rm: a disk may have a million files, and the daemon's thread pool has four threads. */
-async function removeTree(path: string): Promise<void> {
-	await run("rm", ["-rf", "--one-file-system", "--", path]);
 }
 
 /** Keeps the errors of files and tools inside: callers get a `RuntimeError` with the reason as its cause. */
@@ -335,25 +182,7 @@ async function guard<T>(message: string, task: () => Promise<T>): Promise<T> {
 	try {
 		return await task();
 	} catch (cause) {
-		if (cause instanceof RuntimeError && cause.code !== "failed") throw cause;
+		if (cause instanceof RuntimeError) throw cause;
 		throw new RuntimeError("failed", message, { cause });
 	}
-}
-
-function isId(id: string): boolean {
-	return /^[a-z0-9][a-z0-9_-]{0,62}$/i.test(id);
-}
-
-/** An id is a name of directories and groups. */
-function checkId(id: string): void {
-	if (!isId(id)) throw new RuntimeError("failed", "not an id of a devbox");
-}
-
-function checkSpec(spec: BoxSpec, boot: Boot): void {
-	checkId(spec.id);
-	if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(spec.hostname))
-		throw new RuntimeError("failed", "not a hostname of a devbox");
-	for (const { path } of boot.files)
-		if (path === "" || path.split("/").some((part) => part === "" || part === "." || part === ".."))
-			throw new RuntimeError("failed", "not a path of a boot file");
 }

@@ -12,6 +12,7 @@ interface Route {
 	readonly dst: string;
 	readonly dev?: string;
 	readonly type?: string;
+	readonly metric?: number;
 }
 
 /** The commands that make a box's link, for `ip -batch` on either side. */
@@ -78,24 +79,23 @@ export class Network {
 		const foreign = (await readRoutes()).filter((route) => !this.#isOwn(route));
 		if (!blocksOf(foreign).some((block) => overlap(block, this.#block))) return "ok";
 		if (boxesRun) return "conflict";
+		await this.#removeReserve(await readRoutes());
 		this.#block = freeBlock(foreign);
 		await this.#save();
 		return "ok";
 	}
 
 	async open(edgePorts: readonly number[]): Promise<void> {
-		const routes = await readRoutes();
-		const way = routes.find((route) => route.dst === "default" && route.dev);
+		await this.applyFirewall(edgePorts);
+		const way = (await readRoutes()).find((route) => route.dst === "default" && route.dev);
 		if (way?.dev) {
 			const mtu = Number(await ifExists(readFile(`/sys/class/net/${way.dev}/mtu`, "utf8")));
 			// Larger packets than the way out takes would depend on ICMP, which many networks lose.
 			if (mtu >= 1280) this.#mtu = Math.min(1500, mtu);
-			// Without forwarding, boxes reach nothing but this host. The firewall above is in place by then.
-			await this.applyFirewall(edgePorts);
 			await enableForwarding();
-		} else await this.applyFirewall(edgePorts);
+		}
 		// The address of a stopped box fails at once instead of leaving by the default route, perhaps to somebody else's machine.
-		await run("ip", ["route", "replace", "unreachable", formatBlock(this.#block), "metric", "4096"]);
+		await run("ip", ["route", "replace", ...this.#reserve]);
 	}
 
 	async applyFirewall(edgePorts: readonly number[]): Promise<void> {
@@ -106,9 +106,7 @@ export class Network {
 	/** Takes everything back from the host. Only when no box runs. */
 	async close(): Promise<void> {
 		await run("nft", ["-f", "-"], { input: `table inet ${this.#table}\ndelete table inet ${this.#table}\n` });
-		const reserve = formatBlock(this.#block);
-		if ((await readRoutes()).some((route) => route.type === "unreachable" && route.dst === reserve))
-			await run("ip", ["route", "del", "unreachable", reserve, "metric", "4096"]);
+		await this.#removeReserve(await readRoutes());
 	}
 
 	/** `/proc/self/fd/9` is the host's network namespace, in the launcher. */
@@ -151,9 +149,25 @@ export class Network {
 		}
 	}
 
+	/** The metric says whose it is: the same block may have been picked by an installation that ran while ours did not. */
+	get #metric(): number {
+		return 4096 + Number.parseInt(this.tag, 36);
+	}
+
+	get #reserve(): string[] {
+		return ["unreachable", formatBlock(this.#block), "metric", String(this.#metric)];
+	}
+
+	#isReserve(route: Route): boolean {
+		return route.dst === formatBlock(this.#block) && route.type === "unreachable" && route.metric === this.#metric;
+	}
+
+	async #removeReserve(routes: readonly Route[]): Promise<void> {
+		if (routes.some((route) => this.#isReserve(route))) await run("ip", ["route", "delete", ...this.#reserve]);
+	}
+
 	#isOwn(route: Route): boolean {
-		if (route.dev?.startsWith(this.prefix)) return true;
-		return route.type === "unreachable" && route.dst === formatBlock(this.#block);
+		return route.dev?.startsWith(this.prefix) || this.#isReserve(route);
 	}
 
 	async #save(): Promise<void> {
@@ -178,6 +192,7 @@ function freeBlock(routes: readonly Route[]): Block {
 	return block;
 }
 
+/** Without it the kernel drops what boxes send to the outside. The firewall is in place by then. */
 async function enableForwarding(): Promise<void> {
 	const path = "/proc/sys/net/ipv4/ip_forward";
 	if ((await readFile(path, "utf8")).trim() === "0") await writeFile(path, "1");

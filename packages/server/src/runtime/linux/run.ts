@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { RuntimeError } from "../../errors.js";
 
 /** Where Debian keeps the tools this runtime uses; never the daemon's own PATH, which a user may have changed. */
 export const toolPath = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -11,16 +10,11 @@ const maxOutputBytes = 4 * 1024 * 1024;
 
 /**
  * Runs one of the host's tools without a shell and resolves with its stdout.
- * Fails with a `RuntimeError` whose cause holds the command and its stderr.
+ * Fails with the command and its stderr, which is for a log: callers make it the cause of a public error.
  */
 export function run(command: string, args: readonly string[], options: { readonly input?: string } = {}) {
 	return new Promise<string>((resolve, reject) => {
-		const fail = (reason: string) =>
-			reject(
-				new RuntimeError("failed", "a command of the host failed", {
-					cause: new Error(`${command} ${args.join(" ")}: ${reason}`),
-				}),
-			);
+		const fail = (reason: string) => reject(new Error(`${command} ${args.join(" ")}: ${reason}`));
 		const child = spawn(command, args, { env: toolEnvironment, stdio: ["pipe", "pipe", "pipe"] });
 		const stdout: Buffer[] = [];
 		let stderr = "";
