@@ -149,6 +149,18 @@ test("the entrypoint's exit shuts the devbox down, its end by a suspend does not
 	expect((await suspended({ entrypoint: "serve" })).status).toBe("suspended");
 });
 
+test("an entrypoint that was killed for its memory is out of memory, not an exit", async () => {
+	const killed = await running({ entrypoint: "serve" });
+	runtime.report(killed.id, "entrypoint end 137");
+	runtime.exit(killed.id, { outOfMemory: true });
+	expect((await reach(killed.id, "failure", "shutdown")).failureReason).toBe("out_of_memory");
+
+	const ended = await running({ entrypoint: "serve" });
+	runtime.report(ended.id, "entrypoint end 0");
+	runtime.exit(ended.id, { outOfMemory: true });
+	expect((await reach(ended.id, "failure", "shutdown")).shutdownReason).toBe("entrypoint_exit");
+});
+
 test("a box that ends by itself: out of memory is a failure, anything else leaves it suspended with its disk", async () => {
 	const first = await running();
 	runtime.exit(first.id, { outOfMemory: true });

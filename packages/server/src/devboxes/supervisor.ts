@@ -39,6 +39,8 @@ interface Run {
 /** How long processes get between SIGTERM and SIGKILL at a suspend; the init script uses up to 2 s of it by itself. */
 const stopGraceMs = 4000;
 const defaultSuspendDeadlineMs = 30_000;
+/** What a shell says of a process that SIGKILL ended. */
+const killedExit = 128 + 9;
 const notShutDown = statuses.filter((status) => status !== "shutdown");
 
 /**
@@ -243,14 +245,15 @@ export class Supervisor {
 
 	async #stoppedByItself(row: DevboxRow, entrypointExit: number | undefined, exit: Exit): Promise<void> {
 		const { repository } = this.#options;
-		if (entrypointExit !== undefined) {
-			if (await this.shutdown(row.id, "entrypoint_exit")) queueMicrotask(() => void this.destroy(row.id));
-		} else if (exit.outOfMemory) {
+		// Killed for its memory, the entrypoint did not end by itself; one that bore the death of a process of its own did.
+		if (exit.outOfMemory && (entrypointExit === undefined || entrypointExit === killedExit)) {
 			await this.#note(row.id, "error", "the devbox ran out of memory");
 			await repository.transit(row.id, ["running"], "failure", {
 				failureReason: "out_of_memory",
 				change: { ended_at_ms: Date.now(), running_since_ms: null },
 			});
+		} else if (entrypointExit !== undefined) {
+			if (await this.shutdown(row.id, "entrypoint_exit")) queueMicrotask(() => void this.destroy(row.id));
 		} else {
 			await this.#note(row.id, "error", "the devbox was stopped from outside; its disk is kept");
 			await repository.transit(row.id, ["running"], "suspended", { change: stoppedClock(row) });
