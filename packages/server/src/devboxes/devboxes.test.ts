@@ -216,6 +216,28 @@ test.each(["create:before", "create:after", "start:before", "start:after"])(
 	},
 );
 
+test.each(["start:before", "start:after"])(
+	"a daemon that dies at %s of a resume: the next one makes the box run",
+	async (point) => {
+		const { id } = await suspended();
+		let crashed!: () => void;
+		const crash = new Promise<void>((resolve) => {
+			crashed = resolve;
+		});
+		runtime.at = (now) => {
+			if (now !== point) return;
+			crashed();
+			return new Promise<void>(() => undefined);
+		};
+		await devboxes.resume(actor, id);
+		await crash;
+		devboxes.repository.removeAllListeners();
+		runtime.at = () => undefined;
+		devboxes = await openDevboxes();
+		expect((await reach(id, "running", "suspended", "failure")).status).toBe("running");
+	},
+);
+
 test("a daemon that dies while suspending: the next one suspends", async () => {
 	const { id } = await running();
 	let stopping!: () => void;

@@ -123,9 +123,9 @@ export class Supervisor {
 			const state = await this.#options.runtime.inspect(devboxId);
 			if (state.kind === "running") await this.#follow(row, state.address);
 			else if (row.status === "running") await this.#foundStopped(row, state.kind === "absent");
-			else if (row.status === "initializing") {
+			else {
 				// Half a first start: from the beginning, on a fresh disk, since launch commands may not bear a second run on this one.
-				await this.#options.runtime.destroy(devboxId);
+				if (row.status === "initializing") await this.#options.runtime.destroy(devboxId);
 				queueMicrotask(() => void this.start(devboxId));
 			}
 		});
