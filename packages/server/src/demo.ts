@@ -95,7 +95,6 @@ async function sshCommand(options: DemoOptions, box: Devbox): Promise<string> {
 	const key = await devboxes.sshKey(actor, box.id);
 	await mkdir(directory, { recursive: true, mode: 0o700 });
 	await writeFile(file("id_ecdsa"), key.privateKeyPem, { mode: 0o600 });
-	await writeFile(file("known_hosts"), `@cert-authority *.ssh.${config.domain} ${devboxes.hostCaPublicKey}\n`);
 	await writeFile(
 		file("ssh_config"),
 		[
@@ -104,7 +103,7 @@ async function sshCommand(options: DemoOptions, box: Devbox): Promise<string> {
 			`  User ${key.sshUser}`,
 			`  IdentityFile ${file("id_ecdsa")}`,
 			"  IdentitiesOnly yes",
-			`  UserKnownHostsFile ${file("known_hosts")}`,
+			`  UserKnownHostsFile ${join(config.dataDir, "ssh_known_hosts")}`,
 			`  ProxyCommand openssl s_client -quiet -servername %h -connect ${config.sshHost}:${tlsPort} 2>/dev/null`,
 			"",
 		].join("\n"),

@@ -32,16 +32,17 @@ export async function bootFiles(plan: BootPlan): Promise<BootFile[]> {
 	script ??= readFile(scriptUrl, "utf8");
 	const secret = (path: string, content: string): BootFile => ({ path, mode: 0o600, content });
 	const open = (path: string, content: string): BootFile => ({ path, mode: 0o644, content });
+	const environment = { LANG: "C.UTF-8", ...plan.environmentVariables };
 	return [
 		{ path: "init", mode: 0o700, content: await script },
 		secret("boot.env", bootEnvironment(plan)),
 		secret("sshd_config", sshdConfig(plan.user)),
-		secret("sshd_setenv", sshdSetEnv(plan.environmentVariables)),
+		secret("sshd_setenv", sshdSetEnv(environment)),
 		open("authorized_keys", `${plan.authorizedKey}\n`),
 		secret("ssh_host_ecdsa_key", plan.hostPrivateKeyPem),
 		open("ssh_host_ecdsa_key.pub", `${plan.hostPublicKey}\n`),
 		open("ssh_host_ecdsa_key-cert.pub", `${plan.hostCertificate}\n`),
-		secret("user/env", shellExports(plan.environmentVariables)),
+		secret("user/env", shellExports(environment)),
 		...plan.launchCommands.map((command, n) => secret(`user/launch.${n}`, `${command}\n`)),
 		...plan.suspendCommands.map((command, n) => secret(`user/suspend.${n}`, `${command}\n`)),
 		...(plan.entrypoint === undefined ? [] : [secret("user/entrypoint", `${plan.entrypoint}\n`)]),
@@ -85,7 +86,7 @@ function sshdConfig(user: string): string {
 		"MaxSessions 1000",
 		"X11Forwarding yes",
 		"GatewayPorts clientspecified",
-		"AcceptEnv LANG LC_* COLORTERM TERM_PROGRAM TERM_PROGRAM_VERSION",
+		"AcceptEnv LC_* COLORTERM TERM_PROGRAM TERM_PROGRAM_VERSION",
 		"Subsystem sftp internal-sftp",
 		"UseDNS no",
 		"PrintMotd no",
