@@ -5,10 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { RunloopSDK } from "@runloop/api-client";
-
-const cli = new URL("../../packages/cli/dist/main.js", import.meta.url).pathname;
+import { cli } from "./cli.js";
+import { sweep } from "./host.js";
 
 export const adminApiKey = "gw_test_key_of_the_end_to_end_tests";
+
+const startWithinMs = 20_000;
 
 export interface Endpoints {
 	readonly api_url: string;
@@ -32,8 +34,13 @@ export class Daemon {
 	readonly #options: DaemonOptions;
 	#process: ChildProcess | undefined;
 	#endpoints: Endpoints | undefined;
+	#apiKey = adminApiKey;
+	#removed = false;
 	/** Everything it printed, both streams. */
 	output = "";
+	/** What it told its user, and its log. */
+	stdout = "";
+	stderr = "";
 
 	private constructor(dataDir: string, options: DaemonOptions) {
 		this.dataDir = dataDir;
@@ -42,12 +49,19 @@ export class Daemon {
 
 	static async start(options: DaemonOptions = {}): Promise<Daemon> {
 		const daemon = new Daemon(await mkdtemp(join(tmpdir(), "gangway-e2e-")), options);
-		await daemon.start();
+		try {
+			await daemon.start();
+		} catch (error) {
+			await rm(daemon.dataDir, { recursive: true, force: true });
+			throw error;
+		}
 		return daemon;
 	}
 
 	/** Starts it again on the same data, after `stop` or `kill`; on the same ports, as a service would be. */
 	async start(): Promise<void> {
+		// A test that ran out of time may go on behind the clean-up.
+		if (this.#removed) throw new Error("this daemon has been removed");
 		const ports = this.#endpoints;
 		const child = spawn(process.execPath, [cli, this.#options.command ?? "serve"], {
 			stdio: ["ignore", "pipe", "pipe"],
@@ -68,15 +82,30 @@ export class Daemon {
 		this.#process = child;
 		child.stderr.on("data", (chunk) => {
 			this.output += chunk;
+			this.stderr += chunk;
 		});
 		await new Promise<void>((resolve, reject) => {
+			const late = setTimeout(() => {
+				child.kill("SIGKILL");
+				reject(new Error(`the daemon is not ready within ${startWithinMs} ms:\n${this.output}`));
+			}, startWithinMs);
 			createInterface(child.stdout).on("line", (line) => {
 				this.output += `${line}\n`;
-				if (line.startsWith("ready")) resolve();
+				this.stdout += `${line}\n`;
+				if (!line.startsWith("ready")) return;
+				clearTimeout(late);
+				resolve();
 			});
-			child.once("exit", (code) => reject(new Error(`the daemon ended with ${code}:\n${this.output}`)));
+			child.once("exit", (code) => {
+				clearTimeout(late);
+				reject(new Error(`the daemon ended with ${code}:\n${this.output}`));
+			});
 		});
 		this.#endpoints = JSON.parse(await readFile(join(this.dataDir, "endpoints.json"), "utf8"));
+		// With none configured, it has made one of its own.
+		if (this.#options.env?.GANGWAY_ADMIN_API_KEY === "") {
+			this.#apiKey = (await readFile(join(this.dataDir, "admin.key"), "utf8")).trim();
+		}
 	}
 
 	get endpoints(): Endpoints {
@@ -87,10 +116,10 @@ export class Daemon {
 		return this.#process!.pid!;
 	}
 
-	/** The official client, over h2c. */
-	sdk(options: { readonly bearerToken?: string } = {}): RunloopSDK {
+	/** The official client, over h2c unless told otherwise. */
+	sdk(options: { readonly bearerToken?: string; readonly http2?: false } = {}): RunloopSDK {
 		const baseURL = `http://127.0.0.1:${this.endpoints.http_port}`;
-		return new RunloopSDK({ baseURL, bearerToken: adminApiKey, ...options });
+		return new RunloopSDK({ baseURL, bearerToken: this.#apiKey, ...options });
 	}
 
 	/** What `openssl s_client -connect` takes. */
@@ -123,8 +152,10 @@ export class Daemon {
 			}
 			await this.stop();
 		} finally {
+			this.#removed = true;
 			await this.kill();
-			await rm(this.dataDir, { recursive: true, force: true });
+			await sweep(this.dataDir);
+			await rm(this.dataDir, { recursive: true, force: true, maxRetries: 10 });
 		}
 	}
 

@@ -6,7 +6,7 @@ import { createApi } from "./api/index.js";
 import { type Config, checkTrustedRuntime } from "./config/index.js";
 import { type Demo, demo } from "./demo.js";
 import { Devboxes, Directory } from "./devboxes/index.js";
-import { CertificateFiles, Edge, LocalCertificates, parseAuthority } from "./edge/index.js";
+import { CertificateFiles, Edge, LocalCertificates, Names } from "./edge/index.js";
 import { createRegistry, observe } from "./metrics.js";
 import { openRuntime } from "./runtime/index.js";
 import { Passthrough } from "./ssh/index.js";
@@ -79,13 +79,13 @@ async function start(
 	closers.push(() => devboxes.close());
 	const directory = new Directory(devboxes);
 
-	const names = { domain, apiHosts: config.apiHosts };
+	const names = new Names({ domain, apiHosts: config.apiHosts });
 	const tunnel = new Tunnel({
 		decide: createDecide({
 			directory,
 			trustedProxies: config.trustedProxies,
 			route: (authority) => {
-				const name = parseAuthority(authority, names);
+				const name = names.parse(authority);
 				return name.kind === "tunnel" ? name : undefined;
 			},
 		}),
@@ -123,12 +123,14 @@ async function start(
 	closers.push(() => api.close());
 	const edge = new Edge({
 		...config,
+		names,
 		bind: [config.bind],
 		certificates,
 		handlers: { api: api.handler, tunnel, passthrough: (label, socket) => passthrough.handle(label, socket) },
 		log,
 	});
-	closers.push(() => Promise.all([edge.close(drain), tunnel.close(drain), passthrough.close(drain)]));
+	// Together: the calls that the API holds would keep the edge waiting until it cuts them.
+	closers.push(() => Promise.all([edge.close(drain), tunnel.close(drain), passthrough.close(drain), api.close()]));
 	const ports = await edge.listen();
 	await runtime.setEdgePorts([ports.tlsPort, ports.httpPort]);
 	observe(metrics, { devboxes, edge, tunnel, passthrough, certificates });
@@ -142,6 +144,7 @@ async function start(
 		ca_cert: tlsCert ? null : join(dataDir, "ca.pem"),
 	};
 	await writeFile(join(dataDir, "endpoints.json"), `${JSON.stringify(endpoints, null, "\t")}\n`);
+	await writeFile(join(dataDir, "ssh_known_hosts"), `@cert-authority *.ssh.${domain} ${devboxes.hostCaPublicKey}\n`);
 	state.ready = true;
 	closers.push(async () => {
 		state.ready = false;

@@ -28,12 +28,23 @@ export function observe(
 	gauge(registry, "gangway_ssh_passthrough_sessions", "Open SSH passthrough sessions", [], (set) => {
 		set(passthrough.sessions);
 	});
-	gauge(registry, "gangway_tunnel_requests_total", "Tunnel requests that have ended", [], (set) => {
-		set(tunnel.counts.requests);
+	gauge(
+		registry,
+		"gangway_tunnel_requests_total",
+		"Tunnel requests that have ended, by outcome",
+		["outcome"],
+		(set) => {
+			for (const [outcome, count] of Object.entries(tunnel.counts.requests)) set(count, { outcome });
+		},
+	);
+	gauge(registry, "gangway_tunnel_upgrades_total", "Upgraded tunnel connections that have ended", [], (set) => {
+		set(tunnel.counts.upgrades);
 	});
 	gauge(registry, "gangway_tunnel_live", "Tunnel requests and upgrades under way", ["kind"], (set) => {
-		set(tunnel.counts.liveRequests, { kind: "request" });
-		set(tunnel.counts.liveUpgrades, { kind: "upgrade" });
+		for (const [kind, count] of Object.entries(tunnel.counts.live)) set(count, { kind });
+	});
+	gauge(registry, "gangway_tunnel_upstreams", "Open connections of tunnels to devboxes", [], (set) => {
+		set(tunnel.counts.upstreams);
 	});
 	gauge(registry, "gangway_tunnel_bytes_total", "Tunnel bytes by direction", ["direction"], (set) => {
 		set(tunnel.counts.bytesIn, { direction: "in" });

@@ -131,12 +131,14 @@ function buildApp(log: Logger, limits: ApiLimits) {
 	app.setSerializerCompiler(() => JSON.stringify);
 	app.decorateRequest("actor", null);
 	app.decorateRequest("devboxId", null);
+	app.decorateRequest("peer", null);
 	app.setErrorHandler(answerError);
 	app.setNotFoundHandler((request) => {
 		throw new NotFoundError(`route ${request.method} ${request.url.split("?", 1)[0]}`);
 	});
 	acceptOnlyJson(app);
 	app.addHook("onRequest", async (request, reply) => {
+		request.peer = request.ip;
 		reply.headers({ "x-gangway-request-id": request.id, "x-content-type-options": "nosniff" });
 	});
 	app.addHook("onSend", async (request, reply) => {
@@ -175,7 +177,7 @@ async function logResponse(request: FastifyRequest, reply: FastifyReply): Promis
 			path: request.url.split("?", 1)[0],
 			status: reply.statusCode,
 			ms: Math.round(reply.elapsedTime),
-			peer: request.ip,
+			peer: request.peer,
 			devboxId: request.devboxId ?? id,
 			apiKeyId: request.actor?.apiKeyId,
 		},

@@ -27,6 +27,8 @@ declare module "fastify" {
 		actor: Principal | null;
 		/** The devbox that the request is about, for the log. */
 		devboxId: string | null;
+		/** Address of the client's end, for the log: HTTP/2 no longer knows it when the answer has gone out. */
+		peer: string | null;
 	}
 	interface FastifyContextConfig {
 		/** What a caller must be allowed to do. Default: `read` for GET and HEAD, else `use`. */

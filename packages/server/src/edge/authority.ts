@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from "node:http2";
 import type { Request } from "./handlers.js";
 
 const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i;
@@ -8,10 +9,8 @@ const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i;
  * Rewrites an absolute-form target (RFC 9112, 3.2.2) to origin-form.
  */
 export function takeAuthority(request: Request): string | undefined {
-	const pseudo = request.headers[":authority"];
-	const host =
-		pseudo === undefined ? soleHost(request.rawHeaders) : http2Authority(String(pseudo), request.headers.host);
-	if (host === undefined || host === "") return undefined;
+	const host = authorityOf(request.headers, request.rawHeaders);
+	if (host === undefined) return undefined;
 	const url = request.url ?? "";
 	if (url.startsWith("/") || url === "*") return host;
 	const absolute = ABSOLUTE.exec(url);
@@ -19,6 +18,13 @@ export function takeAuthority(request: Request): string | undefined {
 	const path = absolute[2]!.replace(/#.*$/, "");
 	request.url = path.startsWith("/") ? path : `/${path}`;
 	return host;
+}
+
+/** The same without a look at the target. */
+export function authorityOf(headers: IncomingHttpHeaders, rawHeaders: readonly string[]): string | undefined {
+	const pseudo = headers[":authority"];
+	const host = pseudo === undefined ? soleHost(rawHeaders) : http2Authority(String(pseudo), headers.host);
+	return host === "" ? undefined : host;
 }
 
 /** Node joins or drops repeated fields, so this looks at what was received. RFC 9112, 3.2: more than one Host is 400. */

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { plainAddress } from "./names.js";
 
-export type ConnectionKind = "opening" | "http1" | "http2" | "upgrade" | "passthrough" | "gateway";
+export type ConnectionKind = "opening" | "http1" | "http2" | "passthrough" | "gateway";
 
 /** One TCP connection that the edge accepted. */
 export class Connection {
@@ -10,7 +10,7 @@ export class Connection {
 	readonly peerAddress: string;
 	/** What carries the conversation: the TCP socket, later the TLS socket around it. */
 	stream: Socket;
-	/** HTTP requests that are not answered yet. */
+	/** HTTP requests that are not answered yet; those of connections that the tunnel keeps are not counted. */
 	requests = 0;
 	draining = false;
 	/** Ends the connection as soon as its protocol allows; called when the edge closes and after each request from then on. */
@@ -51,7 +51,7 @@ export class Connections {
 	}
 
 	count(): Record<ConnectionKind, number> {
-		const counts = { opening: 0, http1: 0, http2: 0, upgrade: 0, passthrough: 0, gateway: 0 };
+		const counts = { opening: 0, http1: 0, http2: 0, passthrough: 0, gateway: 0 };
 		for (const { kind } of this.#open) counts[kind]++;
 		return counts;
 	}

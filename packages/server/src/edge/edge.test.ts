@@ -1,10 +1,15 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
+import {
+	createServer as createHttp,
+	request as httpRequest,
+	type IncomingMessage,
+	type RequestOptions,
+} from "node:http";
 import { connect as connectHttp2, type IncomingHttpHeaders, type OutgoingHttpHeaders } from "node:http2";
 import { request as httpsRequest } from "node:https";
-import { connect as connectTcp, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls, type TLSSocket } from "node:tls";
@@ -12,12 +17,14 @@ import { promisify } from "node:util";
 import pino from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { ConfigError } from "../errors.js";
+import { type Timeouts, Tunnel } from "../tunnel/index.js";
 import {
 	type Client,
 	Edge,
 	type EdgeHandlers,
 	type EdgeOptions,
 	LocalCertificates,
+	Names,
 	type Request,
 	type Response,
 } from "./index.js";
@@ -25,6 +32,7 @@ import {
 const run = promisify(execFile);
 const log = pino({ level: "silent" });
 const domain = "gangway.localhost";
+const names = new Names({ domain, apiHosts: ["box.corp"] });
 const tunnelHost = `8080-abcdefghijklmnopqrstuvwx27.tunnel.${domain}`;
 
 let dir: string;
@@ -32,7 +40,10 @@ let caPath: string;
 let ca: string;
 let certificates: LocalCertificates;
 let edge: Edge;
+let tunnel: Tunnel;
 let ports: { tlsPort: number; httpPort: number };
+/** What the box does with its next requests. */
+let answer: (request: IncomingMessage, response: import("node:http").ServerResponse) => void;
 let handlers: { -readonly [K in keyof EdgeHandlers]: EdgeHandlers[K] };
 
 beforeAll(async () => {
@@ -67,17 +78,57 @@ function reveal(handler: string) {
 	};
 }
 
+/** Behind the tunnel; what its decision knew of the client comes in fields. */
+const box = createHttp((request, response) => answer(request, response));
+const clientOf = ({ headers }: IncomingMessage) => ({
+	secure: headers["x-secure"] === "true",
+	peerAddress: String(headers["x-peer"]),
+});
+box.on("upgrade", (request, socket, head) => {
+	socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+	socket.write(`${JSON.stringify(clientOf(request))}${head}`);
+	socket.on("error", () => {});
+	socket.pipe(socket);
+});
+beforeAll(async () => {
+	await once(box.listen(0, "127.0.0.1"), "listening");
+});
+afterAll(() => {
+	box.closeAllConnections();
+	box.close();
+});
+
+function openTunnel(timeouts: Partial<Timeouts> = {}): Tunnel {
+	const opened = new Tunnel({
+		decide: ({ secure, peerAddress }) => ({
+			kind: "proxy",
+			devboxId: "dbx_a",
+			address: "127.0.0.1",
+			port: (box.address() as AddressInfo).port,
+			requestId: "",
+			remove: [],
+			set: [
+				["x-secure", String(secure)],
+				["x-peer", peerAddress],
+			],
+			activity: undefined,
+			failed: (failure) => ({ kind: "respond", status: 502, headers: [], body: failure }),
+		}),
+		log,
+		timeouts,
+	});
+	onTestFinished(() => opened.close({ graceMs: 0 }));
+	return opened;
+}
+
+const closeBoth = (graceMs: number) => Promise.all([edge.close({ graceMs }), tunnel.close({ graceMs })]);
+
 beforeEach(async () => {
+	answer = (request, response) => reveal("tunnel")(request, response, clientOf(request));
+	tunnel = openTunnel();
 	handlers = {
 		api: reveal("api"),
-		tunnel: {
-			request: reveal("tunnel"),
-			upgrade: (_request, socket, head, client) => {
-				socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
-				socket.write(`${JSON.stringify(client)}${head}`);
-				socket.pipe(socket);
-			},
-		},
+		tunnel,
 		passthrough: (label, socket) => {
 			socket.write(`hello ${label}\n`);
 			socket.pipe(socket);
@@ -85,12 +136,12 @@ beforeEach(async () => {
 	};
 	edge = await start();
 });
-afterEach(() => edge.close({ graceMs: 0 }));
+afterEach(() => closeBoth(0));
 
-async function start(options: Partial<EdgeOptions> = {}): Promise<Edge> {
+async function start(options: Partial<EdgeOptions> = {}, timeouts?: Partial<Timeouts>): Promise<Edge> {
+	if (timeouts) handlers.tunnel = tunnel = openTunnel(timeouts);
 	const all = {
-		domain,
-		apiHosts: ["box.corp"],
+		names,
 		bind: ["127.0.0.1"],
 		tlsPort: 0,
 		httpPort: 0,
@@ -195,13 +246,9 @@ describe("the four ways in", () => {
 				? await fetch2(session, { ":authority": host!, ":path": "/a?b=c" }, "the body")
 				: await fetch1(secure, host!, { method: "POST", path: "/a?b=c", body: "the body" });
 			expect(answer.status).toBe(200);
-			const expected = {
-				handler,
-				method: "POST",
-				url: "/a?b=c",
-				version: version === 2 ? "2.0" : "1.1",
-				body: "the body",
-			};
+			// Boxes are spoken to in HTTP/1.1.
+			const seen = version === 2 && handler === "api" ? "2.0" : "1.1";
+			const expected = { handler, method: "POST", url: "/a?b=c", version: seen, body: "the body" };
 			expect(answer.json).toEqual({ ...expected, secure, peerAddress: "127.0.0.1" });
 		}
 	});
@@ -241,13 +288,22 @@ describe("the four ways in", () => {
 		}
 	});
 
-	test("an HTTP/1.1 head in single bytes, and pipelined requests", async () => {
+	test.each([domain, tunnelHost])("an HTTP/1.1 head in single bytes, and pipelined requests: %s", async (host) => {
 		const slow = await dialPlain();
-		for (const byte of get(domain, "Connection: close\r\n")) slow.write(byte);
+		for (const byte of get(host, "Connection: close\r\n")) slow.write(byte);
 		expect(await readAll(slow)).toMatch(/^HTTP\/1.1 200/);
-		const both = await dialPlain(get(domain) + get(tunnelHost, "Connection: close\r\n"));
-		const text = await readAll(both);
-		expect(text).toMatch(/"handler":"api"[\s\S]*"handler":"tunnel"/);
+		const twice = await dialPlain(get(host) + get(host, "Connection: close\r\n"));
+		expect((await readAll(twice)).match(/"handler"/g)).toHaveLength(2);
+	});
+
+	test.each([
+		[domain, tunnelHost],
+		[tunnelHost, domain],
+	])("an HTTP/1.1 connection for %s does not serve %s: 421 and the end", async (first, second) => {
+		for (const dial of [dialPlain, (bytes: string) => dialTls(domain, bytes)]) {
+			const text = await readAll(await dial(get(first) + get(second)));
+			expect(text).toMatch(/^HTTP\/1.1 200 [\s\S]*HTTP\/1.1 421 [\s\S]*connection: close\r\n/i);
+		}
 	});
 
 	test("a connection for one name serves requests for the others", async () => {
@@ -257,12 +313,28 @@ describe("the four ways in", () => {
 		expect(edge.connections()).toMatchObject({ http2: 1, http1: 0 });
 	});
 
+	test("HTTP/2 to the API: 100-continue is told, another expectation is 417", async () => {
+		const session = session2(true);
+		const stream = session.request({ ":method": "POST", ":authority": domain, expect: "100-continue" });
+		await once(stream, "continue");
+		stream.end("body");
+		expect(JSON.parse(await readAll(stream as unknown as Socket)).body).toBe("body");
+		const odd = session.request({ ":authority": domain, expect: "more" });
+		expect((await once(odd, "response"))[0][":status"]).toBe(417);
+	});
+
 	test("extended CONNECT is not offered, CONNECT refused", async () => {
 		const session = session2(true);
 		const [settings] = await once(session, "remoteSettings");
 		expect(settings.enableConnectProtocol).toBeFalsy();
 		const plain = await dialPlain(`CONNECT ${domain}:80 HTTP/1.1\r\nHost: ${domain}:80\r\n\r\n`);
-		expect(await readAll(plain)).toBe("");
+		expect(await readAll(plain)).toMatch(/^HTTP\/1.1 501 /);
+		for (const host of [domain, tunnelHost]) {
+			const stream = session.request({ ":method": "CONNECT", ":authority": host });
+			const [answered] = (await once(stream, "response")) as [IncomingHttpHeaders];
+			expect(answered[":status"]).toBe(405);
+			stream.close();
+		}
 	});
 });
 
@@ -319,7 +391,8 @@ describe("upgrades", () => {
 	test("a tunnel's goes to the tunnel, with what came after the head", async () => {
 		const socket = await dialPlain(`${get(tunnelHost, upgrade)}first frame`);
 		expect(await readUntil(socket, /frame/)).toMatch(/101[\s\S]*"secure":false,"peerAddress":"127.0.0.1"\}first frame/);
-		expect(edge.connections()).toMatchObject({ upgrade: 1, http1: 0 });
+		expect(edge.connections()).toMatchObject({ http1: 1 });
+		expect(tunnel.counts.live).toMatchObject({ upgrade: 1 });
 		const tls = await dialTls(tunnelHost, get(tunnelHost, upgrade));
 		expect(await readUntil(tls, /\}/)).toMatch(/"secure":true/);
 	});
@@ -338,12 +411,12 @@ describe("upgrades", () => {
 	});
 
 	test("an upgraded connection does not inherit the idle timeout of the requests before it", async () => {
-		edge = await start({ limits: { keepAliveMs: 50 } });
-		const socket = await dialPlain(get(domain));
+		edge = await start({}, { keepAlive: 50, tick: 5 });
+		const socket = await dialPlain(get(tunnelHost));
 		await readUntil(socket, /"body"/);
 		socket.write(get(tunnelHost, upgrade));
 		await readUntil(socket, /101[\s\S]*\}/);
-		const idle = await dialPlain(get(domain));
+		const idle = await dialPlain(get(tunnelHost));
 		expect(await readAll(idle)).toMatch(/200 OK/);
 		socket.write("still");
 		expect(await readUntil(socket, /still/)).toBe("still");
@@ -371,6 +444,8 @@ describe("redirect mode", () => {
 			headers: { location },
 		});
 		expect((await fetch1(false, tunnelHost)).headers.location).toBe(`https://${tunnelHost}:${ports.tlsPort}/`);
+		expect((await fetch2(session, { ":authority": tunnelHost })).status).toBe(308);
+		expect((await fetch1(false, `x.tunnel.${domain}`)).status).toBe(308);
 		expect((await fetch1(false, "evil.example")).status).toBe(421);
 		expect((await fetch1(false, "evil.example", { headers: { "x-runloop-host": tunnelHost } })).status).toBe(421);
 	});
@@ -424,7 +499,8 @@ describe("hostile and broken peers", () => {
 	}
 
 	test("nothing crashes and no descriptor is left behind", async () => {
-		edge = await start({ limits: { handshakeMs: 200, headersMs: 200, keepAliveMs: 200 } });
+		const timeouts = { head: 200, keepAlive: 200, linger: 50, tick: 10 };
+		edge = await start({ limits: { handshakeMs: 200, headersMs: 200, keepAliveMs: 200 } }, timeouts);
 		await fetch1(true, domain);
 		await fetch2(session2(false), { ":authority": domain }).then(quiet);
 		const before = descriptors();
@@ -471,12 +547,12 @@ describe("hostile and broken peers", () => {
 	});
 
 	test("an HTTP error is told", async () => {
-		expect(await readAll(await dialPlain("nonsense\r\n\r\n"))).toMatch(/^HTTP\/1.1 400 [\s\S]*\{"message":/);
+		expect(await readAll(await dialPlain("nonsense\r\n\r\n"))).toMatch(/^HTTP\/1.1 400 [\s\S]*malformed/);
 		expect(await readAll(await dialPlain(get(domain, `A: ${"x".repeat(70_000)}\r\n`)))).toMatch(/^HTTP\/1.1 431 /);
 	});
 
 	test("a head that takes too long is 408, and a body may take its time", async () => {
-		edge = await start({ limits: { headersMs: 50 } });
+		edge = await start({ limits: { headersMs: 50 } }, { head: 50, tick: 5 });
 		const slow = await dialPlain("GET / HTTP/1.1\r\n");
 		expect(await readAll(slow)).toMatch(/^HTTP\/1.1 408 /);
 		const upload = await dialPlain(
@@ -556,8 +632,7 @@ describe("listening", () => {
 		onTestFinished(() => void other.close());
 		const { port } = other.address() as { port: number };
 		const failed = new Edge({
-			domain,
-			apiHosts: [],
+			names,
 			bind: ["127.0.0.1"],
 			tlsPort: 0,
 			httpPort: port,
@@ -581,8 +656,7 @@ describe("listening", () => {
 
 	test("closing while listening leaves nothing open", async () => {
 		const early = new Edge({
-			domain,
-			apiHosts: [],
+			names,
 			bind: ["127.0.0.1"],
 			tlsPort: 0,
 			httpPort: 0,
@@ -606,22 +680,12 @@ describe("listening", () => {
 
 describe("close", () => {
 	test("running requests finish, idle connections end, new ones are refused", async () => {
-		let answer: () => void = () => {};
+		const waiting: import("node:http").ServerResponse[] = [];
 		const asked = new Promise<void>((resolve) => {
-			let count = 0;
-			const answers: (() => void)[] = [];
-			handlers.tunnel = {
-				...handlers.tunnel,
-				request: (_request, response) => {
-					answers.push(() => (response as import("node:http").ServerResponse).end("done"));
-					if (++count === 2) resolve();
-				},
-			};
-			answer = () => {
-				for (const end of answers) end();
+			answer = (_request, response) => {
+				if (waiting.push(response) === 2) resolve();
 			};
 		});
-		edge = await start();
 		const idle = await dialPlain(get(domain));
 		await readUntil(idle, /"body"/);
 		const silent = await dialPlain();
@@ -630,10 +694,10 @@ describe("close", () => {
 		const stream = session.request({ ":authority": tunnelHost });
 		const busy = await dialPlain(get(tunnelHost));
 		await asked;
-		const closed = edge.close({ graceMs: 60_000 });
+		const closed = closeBoth(60_000);
 		await Promise.all([readAll(idle), readAll(silent), goaway]);
 		await expect(dialPlain()).rejects.toThrow(/ECONNREFUSED/);
-		answer();
+		for (const response of waiting) response.end("done");
 		expect(await readAll(busy)).toMatch(/200 OK[\s\S]*done/);
 		let text = "";
 		for await (const chunk of stream) text += chunk;
@@ -653,14 +717,14 @@ describe("close", () => {
 		const ended = [half, await dialTls(domain), await dialPlain("PRI")].map((socket) =>
 			readAll(socket).catch(() => {}),
 		);
-		await Promise.all([edge.close({ graceMs: 60_000 }), ...ended]);
+		await Promise.all([closeBoth(60_000), ...ended]);
 	});
 
 	test("upgrades and passthrough may go on for the grace time, then they are cut", async () => {
 		const ssh = await dialTls(`dbx-a.ssh.${domain}`);
 		const socket = await dialPlain(get(tunnelHost, "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
 		await Promise.all([readUntil(ssh, /hello/), readUntil(socket, /101/)]);
-		const closed = edge.close({ graceMs: 100 });
+		const closed = closeBoth(100);
 		ssh.write("still");
 		expect(await readUntil(ssh, /still/)).toContain("still");
 		await Promise.all([closed, readAll(ssh).catch(() => {}), readAll(socket).catch(() => {})]);

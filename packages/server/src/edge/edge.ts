@@ -6,13 +6,12 @@ import { type Connection, type ConnectionKind, Connections, ignore } from "./con
 import type { EdgeHandlers } from "./handlers.js";
 import { HttpFront } from "./http.js";
 import { Listeners } from "./listeners.js";
-import { type EdgeNames, parseAuthority } from "./names.js";
+import type { Names } from "./names.js";
 import { detectProtocol } from "./preface.js";
 import { Router } from "./router.js";
 
 export interface EdgeOptions {
-	readonly domain: string;
-	readonly apiHosts: readonly string[];
+	readonly names: Names;
 	/** Addresses to listen on. */
 	readonly bind: readonly string[];
 	/** 0 is any free port. */
@@ -28,9 +27,9 @@ export interface EdgeOptions {
 export interface EdgeLimits {
 	/** A TLS handshake, or the first bytes of a plain connection, must come within so long. */
 	readonly handshakeMs: number;
-	/** So long for a request's head. */
+	/** So long for a request's head; where the tunnel reads it, the tunnel's own limit counts. */
 	readonly headersMs: number;
-	/** So long may an HTTP connection be idle. */
+	/** So long may an HTTP connection be idle; the same holds. */
 	readonly keepAliveMs: number;
 	/** Connections beyond this are closed at once. */
 	readonly maxConnections: number;
@@ -59,7 +58,6 @@ const CIPHERS = [
 /** The TLS port and the plain HTTP port. */
 export class Edge {
 	readonly #options: EdgeOptions;
-	readonly #names: EdgeNames;
 	readonly #limits: EdgeLimits;
 	readonly #connections = new Connections();
 	readonly #tlsListeners = new Listeners((socket) => this.#accept(socket, this.#acceptTls));
@@ -76,17 +74,16 @@ export class Edge {
 	constructor(options: EdgeOptions) {
 		this.#options = Object.freeze({ ...options });
 		this.#limits = Object.freeze({ ...DEFAULT_LIMITS, ...options.limits });
-		const lower = (name: string) => name.toLowerCase().replace(/\.$/, "");
-		this.#names = Object.freeze({ domain: lower(options.domain), apiHosts: options.apiHosts.map(lower) });
 		const router = new Router({
-			names: this.#names,
-			handlers: options.handlers,
+			names: options.names,
+			api: options.handlers.api,
 			redirect: options.httpMode === "redirect",
 			tlsPort: () => this.#ports.tlsPort,
 			log: options.log,
 		});
-		this.#tls = new HttpFront({ secure: true, router, ...this.#limits });
-		this.#plain = new HttpFront({ secure: false, router, ...this.#limits });
+		const { tunnel } = options.handlers;
+		this.#tls = new HttpFront({ secure: true, router, tunnel, ...this.#limits });
+		this.#plain = new HttpFront({ secure: false, router, tunnel, ...this.#limits });
 		this.#handshaker = this.#createHandshaker();
 	}
 
@@ -187,8 +184,8 @@ export class Edge {
 
 	/** SNI only tells SSH from HTTP. */
 	#secured(connection: Connection, socket: TLSSocket): void {
-		const { handlers } = this.#options;
-		const name = parseAuthority(String(socket.servername || ""), this.#names);
+		const { handlers, names } = this.#options;
+		const name = names.parse(String(socket.servername || ""));
 		if (name.kind === "ssh") {
 			connection.kind = "passthrough";
 			connection.onDrain = ignore;

@@ -1,13 +1,20 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Session } from "node:http2";
+import {
+	createServer as createHttp2Server,
+	type Http2Server,
+	Http2ServerRequest,
+	Http2ServerResponse,
+	type IncomingHttpHeaders,
+	type ServerHttp2Session,
+	type ServerHttp2Stream,
+} from "node:http2";
 import type { Socket } from "node:net";
+import { authorityOf } from "./authority.js";
 import { type Connection, ignore } from "./connections.js";
-import type { Client, Request, Response } from "./handlers.js";
-import type { Router } from "./router.js";
+import type { Client, TunnelDoor } from "./handlers.js";
+import { type Addressed, headerOf, type Router } from "./router.js";
 import { headWithoutUpgrade } from "./upgrade.js";
 
-/** Node's default of 16 KiB is too little for what some applications keep in cookies. */
-const MAX_HEADER_BYTES = 65_536;
 /** More than the 64 KiB of the protocol's default, which caps an upload at 64 KiB per round trip. */
 const STREAM_WINDOW = 1_048_576;
 const SESSION_WINDOW = 4_194_304;
@@ -18,13 +25,17 @@ const TLS_HANDSHAKE = 0x16;
 export interface HttpFrontOptions {
 	readonly secure: boolean;
 	readonly router: Router;
+	readonly tunnel: TunnelDoor;
 	/** A request's head must be complete after so long. */
 	readonly headersMs: number;
 	/** An idle connection is closed after so long. */
 	readonly keepAliveMs: number;
 }
 
-/** The HTTP side of one port: gets sockets whose protocol is known and gives requests to the router. */
+/**
+ * The HTTP side of one port: gets sockets whose protocol is known. The tunnel's requests are the tunnel's, over HTTP/1.1
+ * with their connection; all others are parsed by node and go to the router.
+ */
 export class HttpFront {
 	readonly #options: HttpFrontOptions;
 	readonly #http1: Server;
@@ -41,12 +52,29 @@ export class HttpFront {
 	/** Takes over a fresh HTTP/1.1 connection: nothing was read from the socket, or it was put back. */
 	acceptHttp1(connection: Connection, socket: Socket): void {
 		connection.kind = "http1";
+		if (this.#options.router.redirects(this.#options.secure)) {
+			this.#serve(connection, socket);
+			return;
+		}
+		// The tunnel ends its connections itself when it closes.
+		connection.onDrain = ignore;
+		this.#options.tunnel.accept(socket, {
+			...this.#client(connection),
+			ours: this.#isTunnel,
+			handOver: () => this.#serve(connection, socket),
+		});
+	}
+
+	/** Gives a connection to node:http. */
+	#serve(connection: Connection, socket: Socket): void {
 		connection.onDrain = () => {
 			if (connection.requests === 0) socket.destroySoon();
 		};
 		this.#connections.set(socket, connection);
 		this.#http1.emit("connection", socket);
 	}
+
+	readonly #isTunnel = (request: Addressed): boolean => this.#options.router.owner(request) === "tunnel";
 
 	/** Takes over a fresh HTTP/2 connection, its preface not read or put back. */
 	acceptHttp2(connection: Connection, socket: Socket): void {
@@ -67,15 +95,14 @@ export class HttpFront {
 	#createHttp1(): Server {
 		const { headersMs, keepAliveMs } = this.#options;
 		const server = createServer({
-			maxHeaderSize: MAX_HEADER_BYTES,
 			headersTimeout: headersMs,
-			// Bodies may take as long as they like: uploads through tunnels do.
+			// Bodies may take as long as they like.
 			requestTimeout: 0,
 			keepAliveTimeout: keepAliveMs,
 			connectionsCheckingInterval: Math.min(headersMs, 5_000),
 		});
 		server.on("request", (request, response) => this.#request1(request, response));
-		server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket as Socket, head));
+		server.on("upgrade", (request, socket, head) => this.#ignoreUpgrade(request, socket as Socket, head));
 		server.on("clientError", (error: ClientError, socket) => this.#clientError(error, socket as Socket));
 		// Node starts to enforce headersTimeout at this event, and sockets are given to this server without it ever listening.
 		server.emit("listening");
@@ -86,11 +113,9 @@ export class HttpFront {
 		const server = createHttp2Server({
 			settings: { initialWindowSize: STREAM_WINDOW, maxConcurrentStreams: MAX_STREAMS, enableConnectProtocol: false },
 		});
-		server.on("request", (request, response) => {
-			const { session } = request.stream;
-			const connection = session && this.#connections.get(session);
-			if (connection) this.#request(connection, request, response);
-			else response.stream.destroy();
+		// Not "request": its listener would wrap every stream, the tunnel's too. Node's types do not know the fourth argument.
+		server.on("stream", (...event: [ServerHttp2Stream, IncomingHttpHeaders, number, string[]?]) => {
+			this.#stream(event[0], event[1], event[3] ?? []);
 		});
 		// Broken peers; the session is destroyed by node:http2.
 		server.on("sessionError", ignore);
@@ -109,26 +134,62 @@ export class HttpFront {
 	#request1(request: IncomingMessage, response: ServerResponse): void {
 		const connection = this.#connections.get(request.socket)!;
 		if (connection.draining) response.setHeader("connection", "close");
-		this.#request(connection, request, response);
-	}
-
-	#request(connection: Connection, request: Request, response: Response): void {
-		connection.requests++;
-		response.on("close", () => {
-			connection.requests--;
-			if (connection.draining) connection.onDrain();
-		});
+		this.#begin(connection, response);
 		this.#options.router.request(request, response, this.#client(connection));
 	}
 
-	#upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-		const connection = this.#connections.get(socket)!;
-		connection.kind = "upgrade";
-		const { onDrain } = connection;
-		connection.onDrain = ignore;
-		if (this.#options.router.upgrade(request, socket, head, this.#client(connection))) return;
-		connection.onDrain = onDrain;
-		connection.kind = "http1";
+	#stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: readonly string[]): void {
+		const connection = stream.session && this.#connections.get(stream.session);
+		if (!connection) {
+			stream.destroy();
+			return;
+		}
+		this.#begin(connection, stream);
+		const client = this.#client(connection);
+		const authority = authorityOf(headers, rawHeaders);
+		const { router, tunnel, secure } = this.#options;
+		if (
+			authority !== undefined &&
+			headers[":method"] !== "CONNECT" &&
+			!router.redirects(secure) &&
+			this.#isTunnel({ authority, header: headerOf(headers) })
+		) {
+			tunnel.stream(stream, headers, { ...client, rawHeaders });
+			return;
+		}
+		this.#request2(stream, headers, rawHeaders, client);
+	}
+
+	/** What node:http2 does with a stream before it tells of a request. */
+	#request2(
+		stream: ServerHttp2Stream,
+		headers: IncomingHttpHeaders,
+		rawHeaders: readonly string[],
+		client: Client,
+	): void {
+		const request = new Http2ServerRequest(stream, headers, {}, rawHeaders);
+		const response = new Http2ServerResponse(stream);
+		const { expect } = headers;
+		if (headers[":method"] === "CONNECT" || (expect !== undefined && expect !== "100-continue")) {
+			response.writeHead(expect === undefined ? 405 : 417);
+			response.end();
+			return;
+		}
+		if (expect !== undefined) response.writeContinue();
+		this.#options.router.request(request, response, client);
+	}
+
+	/** A request is under way until `closing` closes. */
+	#begin(connection: Connection, closing: ServerResponse | ServerHttp2Stream): void {
+		connection.requests++;
+		closing.on("close", () => {
+			connection.requests--;
+			if (connection.draining) connection.onDrain();
+		});
+	}
+
+	/** Nothing but the tunnel speaks other protocols. */
+	#ignoreUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
 		socket.unshift(Buffer.concat([headWithoutUpgrade(request), head]));
 		this.#http1.emit("connection", socket);
 	}

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { hostOf, parseAuthority, plainAddress } from "./names.js";
+import { hostOf, Names, plainAddress } from "./names.js";
 
-const names = { domain: "gangway.example", apiHosts: ["box.corp"] };
 const key = "abcdefghijklmnopqrstuvwx27";
-const parse = (authority: string) => parseAuthority(authority, names);
+const names = new Names({ domain: "Gangway.example.", apiHosts: ["box.corp"] });
+const parse = (authority: string) => names.parse(authority);
 
-describe("parseAuthority", () => {
+describe("Names", () => {
 	test.each([
 		"gangway.example",
 		"GANGWAY.Example:7443",
@@ -91,9 +91,16 @@ describe("parseAuthority", () => {
 	});
 
 	test("a name of the domain is not taken over by apiHosts", () => {
-		const greedy = { domain: "d.example", apiHosts: ["tunnel.d.example", "a.ssh.d.example"] };
-		expect(parseAuthority("tunnel.d.example", greedy)).toEqual({ kind: "tunnel-invalid" });
-		expect(parseAuthority("a.ssh.d.example", greedy)).toEqual({ kind: "ssh", label: "a" });
+		const greedy = new Names({ domain: "d.example", apiHosts: ["tunnel.d.example", "a.ssh.d.example"] });
+		expect(greedy.parse("tunnel.d.example")).toEqual({ kind: "tunnel-invalid" });
+		expect(greedy.parse("a.ssh.d.example")).toEqual({ kind: "ssh", label: "a" });
+	});
+
+	test("what is remembered is what was said, however many names there are", () => {
+		const host = (n: number) => `${n}-${key}.tunnel.gangway.example`;
+		for (let round = 0; round < 2; round++) {
+			for (let n = 1; n <= 1_500; n++) expect(parse(host(n))).toEqual({ kind: "tunnel", port: n, key });
+		}
 	});
 
 	test("never throws and always answers with a kind", () => {

@@ -1,6 +1,6 @@
 import { isIPv4, isIPv6 } from "node:net";
 
-/** The names a daemon answers to. Both in lower case without a trailing dot. */
+/** The names a daemon answers to. */
 export interface EdgeNames {
 	readonly domain: string;
 	/** More host names of the API. */
@@ -28,27 +28,53 @@ const UNKNOWN: ParsedAuthority = Object.freeze({ kind: "unknown" });
 
 /** A DNS name has at most 253 characters; a port, a bracket pair and dots come on top. */
 const MAX_AUTHORITY = 264;
+const MAX_PARSED = 1_000;
 const TUNNEL_LABEL = /^([1-9][0-9]{0,4})-([a-z2-7]{26})$/;
 const SSH_LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const PORT = /^[0-9]{0,5}$/;
 /** ASCII only: toLowerCase() would make a plain "k" of the Kelvin sign. */
 const NAME = /^[\x21-\x7e]+$/;
 
-/**
- * Says what a `Host`, `:authority` or SNI value names. Never throws; time is linear in the (bounded) length. The port
- * in the authority is checked and ignored: behind a port mapping it is not ours.
- */
-export function parseAuthority(authority: string, names: EdgeNames): ParsedAuthority {
-	const host = hostOf(authority);
-	if (host === undefined) return UNKNOWN;
-	if (host.startsWith("[")) return API;
-	const { domain } = names;
-	if (host === domain || host === "localhost" || isIPv4(host)) return API;
-	if (host.endsWith(domain) && host[host.length - domain.length - 1] === ".") {
-		const below = parseBelow(host.slice(0, -domain.length - 1));
-		if (below !== UNKNOWN) return below;
+/** Says what a `Host`, `:authority` or SNI value names. */
+export class Names {
+	readonly #domain: string;
+	readonly #apiHosts: ReadonlySet<string>;
+	/** Every request of a tunnel asks twice, and few names are asked for. */
+	readonly #parsed = new Map<string, ParsedAuthority>();
+
+	constructor({ domain, apiHosts }: EdgeNames) {
+		const canonical = (name: string) => name.toLowerCase().replace(/\.$/, "");
+		this.#domain = canonical(domain);
+		this.#apiHosts = new Set(apiHosts.map(canonical));
 	}
-	return names.apiHosts.includes(host) ? API : UNKNOWN;
+
+	/**
+	 * Never throws; time is linear in the (bounded) length. The port in the authority is checked and ignored: behind a
+	 * port mapping it is not ours.
+	 */
+	parse(authority: string): ParsedAuthority {
+		if (authority.length > MAX_AUTHORITY) return UNKNOWN;
+		const known = this.#parsed.get(authority);
+		if (known !== undefined) return known;
+		const parsed = this.#parse(authority);
+		// Clients choose what they ask for, so all is forgotten rather than too much kept.
+		if (this.#parsed.size >= MAX_PARSED) this.#parsed.clear();
+		this.#parsed.set(authority, parsed);
+		return parsed;
+	}
+
+	#parse(authority: string): ParsedAuthority {
+		const host = hostOf(authority);
+		if (host === undefined) return UNKNOWN;
+		if (host.startsWith("[")) return API;
+		const domain = this.#domain;
+		if (host === domain || host === "localhost" || isIPv4(host)) return API;
+		if (host.endsWith(domain) && host[host.length - domain.length - 1] === ".") {
+			const below = parseBelow(host.slice(0, -domain.length - 1));
+			if (below !== UNKNOWN) return below;
+		}
+		return this.#apiHosts.has(host) ? API : UNKNOWN;
+	}
 }
 
 /** `name` is what stands before `.<domain>`. */
@@ -59,7 +85,7 @@ function parseBelow(name: string): ParsedAuthority {
 	if (name.endsWith(".tunnel")) {
 		const match = TUNNEL_LABEL.exec(name.slice(0, -".tunnel".length));
 		const port = Number(match?.[1]);
-		return match && port <= 65535 ? { kind: "tunnel", port, key: match[2]! } : TUNNEL_INVALID;
+		return match && port <= 65535 ? Object.freeze({ kind: "tunnel", port, key: match[2]! }) : TUNNEL_INVALID;
 	}
 	if (name.endsWith(".ssh")) {
 		const label = name.slice(0, -".ssh".length);

@@ -1,17 +1,21 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Duplex } from "node:stream";
+import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import { takeAuthority } from "./authority.js";
 import type { Client, EdgeHandlers, Request, Response } from "./handlers.js";
-import { type EdgeNames, hostOf, parseAuthority } from "./names.js";
-import { asksForH2c } from "./upgrade.js";
+import { hostOf, type Names } from "./names.js";
 
 /** Probes of load balancers and orchestrators come over plain HTTP and follow no redirect. */
 const PROBES = new Set(["/healthz", "/readyz"]);
 
+/** What routing reads of a request. */
+export interface Addressed {
+	readonly authority: string;
+	/** The field's value, several joined; `name` in lower case. */
+	header(name: string): string | undefined;
+}
+
 type Route =
 	| { readonly to: "api" }
-	| { readonly to: "tunnel" }
 	| { readonly to: "refuse"; readonly status: 400 | 421; readonly message: string }
 	| { readonly to: "redirect"; readonly location: string };
 
@@ -21,10 +25,15 @@ const NO_HOST: Route = {
 	message: "the request needs exactly one Host and a path as its target",
 };
 const NOT_OURS: Route = { to: "refuse", status: 421, message: "this server does not answer for that host name" };
+const TOO_LATE: Route = {
+	to: "refuse",
+	status: 421,
+	message: "a tunnel needs a connection that did not serve the API",
+};
 
 export interface RouterOptions {
-	readonly names: EdgeNames;
-	readonly handlers: EdgeHandlers;
+	readonly names: Names;
+	readonly api: EdgeHandlers["api"];
 	/** Plain requests are sent to TLS. */
 	readonly redirect: boolean;
 	/** The port in redirects. */
@@ -40,55 +49,60 @@ export class Router {
 		this.#options = Object.freeze({ ...options });
 	}
 
-	request(request: Request, response: Response, client: Client): void {
-		const route = this.#route(request, client);
-		const { handlers } = this.#options;
-		if (route.to === "api") this.#run(response, () => handlers.api(request, response, client));
-		else if (route.to === "tunnel") this.#run(response, () => handlers.tunnel.request(request, response, client));
-		else if (route.to === "redirect") send(response, 308, { location: route.location }, `use ${route.location}`);
-		else send(response, route.status, {}, route.message);
+	/** Every request over such connections is redirected: none is a tunnel's. */
+	redirects(secure: boolean): boolean {
+		return this.#options.redirect && !secure;
 	}
 
-	/** Hands an upgrade over; false if the request is to be answered as if it had not asked for one. */
-	upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, client: Client): boolean {
-		if (asksForH2c(request) || this.#route(request, client).to !== "tunnel") return false;
-		this.#run(socket, () => this.#options.handlers.tunnel.upgrade(request, socket, head, client));
-		return true;
+	/** Whose request this is, by the names it gives; undefined where we do not answer. The one rule for every way in. */
+	owner(request: Addressed): "tunnel" | "api" | undefined {
+		const { names } = this.#options;
+		const { kind } = names.parse(request.authority);
+		if (kind === "tunnel" || kind === "tunnel-invalid") return "tunnel";
+		// A proxy with a domain of its own in front of a tunnel names the tunnel here; whether it may is the tunnel's decision.
+		const named = request.header("x-runloop-host");
+		if (named !== undefined && names.parse(named).kind === "tunnel") return "tunnel";
+		return kind === "api" ? "api" : undefined;
+	}
+
+	/** Answers a request that is not for the tunnel to answer. */
+	request(request: Request, response: Response, client: Client): void {
+		const route = this.#route(request, client);
+		if (route.to === "api") this.#run(response, () => this.#options.api(request, response, client));
+		else if (route.to === "redirect") send(response, 308, { location: route.location }, `use ${route.location}`);
+		else send(response, route.status, route === TOO_LATE ? { connection: "close" } : {}, route.message);
 	}
 
 	#route(request: Request, client: Client): Route {
 		const authority = takeAuthority(request);
 		if (authority === undefined) return NO_HOST;
-		const { names, redirect } = this.#options;
-		const { kind } = parseAuthority(authority, names);
-		const plain = redirect && !client.secure;
-		if (kind === "unknown" || kind === "ssh" || kind === "gateway") {
-			return !plain && this.#isFronted(request) ? { to: "tunnel" } : NOT_OURS;
+		if (this.redirects(client.secure)) return this.#redirect(authority, request);
+		switch (this.owner({ authority, header: headerOf(request.headers) })) {
+			case "api":
+				return { to: "api" };
+			case "tunnel":
+				return TOO_LATE;
+			case undefined:
+				return NOT_OURS;
 		}
-		if (kind === "tunnel-invalid") return { to: "tunnel" };
-		if (plain && !(kind === "api" && PROBES.has(request.url ?? ""))) return this.#redirect(authority, request);
-		return kind === "tunnel" || this.#isFronted(request) ? { to: "tunnel" } : { to: "api" };
-	}
-
-	/** A proxy with a domain of its own in front of a tunnel names the tunnel here; whether it may is the tunnel's decision. */
-	#isFronted(request: Request): boolean {
-		const named = request.headers["x-runloop-host"];
-		return typeof named === "string" && parseAuthority(named, this.#options.names).kind === "tunnel";
 	}
 
 	#redirect(authority: string, request: Request): Route {
+		const { kind } = this.#options.names.parse(authority);
+		if (kind === "unknown" || kind === "ssh" || kind === "gateway") return NOT_OURS;
+		if (kind === "api" && PROBES.has(request.url ?? "")) return { to: "api" };
 		const port = this.#options.tlsPort();
 		const target = request.url === "*" ? "/" : request.url;
 		return { to: "redirect", location: `https://${hostOf(authority)}${port === 443 ? "" : `:${port}`}${target}` };
 	}
 
 	/** A handler's failure ends its own request and nothing else. */
-	#run(answer: Response | Duplex, handle: () => unknown): void {
+	#run(response: Response, handle: () => unknown): void {
 		const fail = (error: unknown) => {
 			this.#options.log.error({ err: error }, "a handler of the edge failed");
-			if ("headersSent" in answer && !answer.headersSent) send(answer, 500, {}, "internal error");
-			else if ("stream" in answer) answer.stream.destroy();
-			else answer.destroy();
+			if (!response.headersSent) send(response, 500, {}, "internal error");
+			else if ("stream" in response) response.stream.destroy();
+			else response.destroy();
 		};
 		try {
 			const result = handle();
@@ -97,6 +111,11 @@ export class Router {
 			fail(error);
 		}
 	}
+}
+
+/** Reads single fields of node's headers. */
+export function headerOf(headers: IncomingHttpHeaders): Addressed["header"] {
+	return (name) => headers[name]?.toString();
 }
 
 function send(response: Response, status: number, headers: Record<string, string>, message: string): void {

@@ -10,7 +10,7 @@ import pino from "pino";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { SshTarget } from "../devboxes/index.js";
 import { Passthrough } from "../ssh/index.js";
-import { Edge, LocalCertificates } from "./index.js";
+import { Edge, LocalCertificates, Names } from "./index.js";
 
 const log = pino({ level: "silent" });
 const domain = "gangway.localhost";
@@ -44,8 +44,7 @@ beforeEach(async () => {
 	});
 	const unused = () => {};
 	edge = new Edge({
-		domain,
-		apiHosts: [],
+		names: new Names({ domain, apiHosts: [] }),
 		bind: ["127.0.0.1"],
 		tlsPort: 0,
 		httpPort: 0,
@@ -53,7 +52,7 @@ beforeEach(async () => {
 		certificates,
 		handlers: {
 			api: unused,
-			tunnel: { request: unused, upgrade: unused },
+			tunnel: { accept: unused, stream: unused },
 			passthrough: (label, socket) => passthrough.handle(label, socket),
 		},
 		log,

@@ -2,15 +2,9 @@ import type { IncomingMessage } from "node:http";
 
 const DROPPED_FIELDS = new Set(["upgrade", "http2-settings"]);
 
-/** `Upgrade: h2c` is ignored, as RFC 9113, 3.1 allows: passing it on lets requests past the proxy ("h2c smuggling"). */
-export function asksForH2c(request: IncomingMessage): boolean {
-	const protocols = (request.headers.upgrade ?? "").toLowerCase().split(",");
-	return protocols.some((protocol) => protocol.trim().startsWith("h2c"));
-}
-
 /**
  * The request's head without its wish for an upgrade, to be read again: a server may ignore `Upgrade` (RFC 9110, 7.8),
- * but node:http cannot decide that per request.
+ * but node:http without a listener for it stops after the head of such a request that has a body.
  */
 export function headWithoutUpgrade(request: IncomingMessage): Buffer {
 	const lines = [`${request.method} ${request.url} HTTP/${request.httpVersion}`];

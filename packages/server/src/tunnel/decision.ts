@@ -29,12 +29,13 @@ export interface ProxyDecision {
 	/** IPv4 address and port of the upstream; never anything but the box itself. */
 	readonly address: string;
 	readonly port: number;
+	/** Told to the client in `x-runloop-request-id`, in place of the app's own; empty: not told. */
 	readonly requestId: string;
 	/** Fields the upstream must not see, lower case: the credential that was used, routing headers. Hop-by-hop fields are the transport's own business. */
 	readonly remove: readonly string[];
 	/** Fields that replace whatever the client sent under the same name. */
 	readonly set: readonly (readonly [name: string, value: string])[];
-	/** Called while bytes flow, either way; undefined when traffic does not count as activity. */
+	/** Called when the box has taken the connection and while bytes flow, either way; undefined when traffic does not count as activity. */
 	readonly activity: (() => void) | undefined;
 	/** The local response for a failure that the client can still be told about. */
 	failed(failure: UpstreamFailure): LocalResponse;
@@ -51,6 +52,8 @@ export type UpstreamFailure =
 /** Gangway answers by itself. */
 export interface LocalResponse {
 	readonly kind: "respond";
+	/** For the log: the id that the response shows. */
+	readonly requestId?: string;
 	readonly status: number;
 	readonly headers: readonly (readonly [name: string, value: string])[];
 	readonly body: string;

@@ -7,5 +7,5 @@ export type {
 	RequestInfo,
 	UpstreamFailure,
 } from "./decision.js";
-export type { TunnelLimits } from "./limits.js";
-export { type Connection, Tunnel, type TunnelCounts, type TunnelOptions } from "./transport.js";
+export type { Limits, Timeouts } from "./engine/index.js";
+export { type Outcome, Tunnel, type TunnelCounts, type TunnelOptions } from "./tunnel.js";

@@ -110,29 +110,3 @@ export function closed(port: number): Notice {
 		message: `The server on port ${port} of the devbox closed the connection before it answered.`,
 	};
 }
-
-export function badRequest(message: string): Notice {
-	return { status: 400, code: "bad_request", title: "Bad request", message };
-}
-
-export const unsupportedCoding: Notice = {
-	status: 501,
-	code: "unsupported_transfer_coding",
-	title: "Not supported",
-	message: "The only transfer coding that requests may use is chunked.",
-};
-
-export const draining: Notice = {
-	status: 503,
-	code: "gateway_restarting",
-	title: "Gangway is restarting",
-	message: "Gangway is restarting. Try again in a few seconds.",
-	retry: true,
-};
-
-export const internal: Notice = {
-	status: 500,
-	code: "internal",
-	title: "Something went wrong",
-	message: "Gangway could not handle this request. Its log has the reason under the request id.",
-};

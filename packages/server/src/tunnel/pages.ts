@@ -18,6 +18,7 @@ export function respond(
 	const html = wantsHtml(request);
 	return {
 		kind: "respond",
+		requestId,
 		status: notice.status,
 		headers: [
 			["content-type", html ? "text/html; charset=utf-8" : "application/json; charset=utf-8"],

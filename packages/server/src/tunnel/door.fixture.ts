@@ -1,16 +1,15 @@
 import { once } from "node:events";
 import http from "node:http";
-import http2 from "node:http2";
+import http2, { type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import net, { type AddressInfo, type Socket } from "node:net";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
 import type { TunnelTarget } from "../devboxes/index.js";
 import { createDecide } from "./decide.js";
-import type { TunnelLimits } from "./limits.js";
-import { Tunnel } from "./transport.js";
 import { FakeDirectory, route, target } from "./tunnel.fixture.js";
+import { Tunnel, type TunnelOptions } from "./tunnel.js";
 
-/** Helpers of the transport's tests: real listeners on 127.0.0.1, closed when the test ends. */
+/** Helpers of the tunnel's tests: real listeners on 127.0.0.1, closed when the test ends. */
 
 export interface Door {
 	readonly tunnel: Tunnel;
@@ -21,26 +20,36 @@ export interface Door {
 	readonly lines: Record<string, unknown>[];
 }
 
-export interface DoorOptions {
+export interface DoorOptions extends Partial<Pick<TunnelOptions, "timeouts" | "limits">> {
 	readonly http2?: boolean;
+	readonly level?: string;
 	readonly target?: Partial<TunnelTarget>;
-	readonly limits?: Partial<TunnelLimits>;
 }
 
 /** A tunnel to 127.0.0.1 behind a server as the edge has it. Requests name `{port}-keya.tunnel.test`. */
 export async function openDoor(options: DoorOptions = {}): Promise<Door> {
+	const { level = "debug", timeouts = {}, limits = {} } = options;
 	const directory = new FakeDirectory(target({ address: "127.0.0.1", ...options.target }));
 	const lines: Record<string, unknown>[] = [];
-	const log = pino({ level: "debug" }, { write: (line: string) => lines.push(JSON.parse(line)) });
-	const tunnel = new Tunnel({ decide: createDecide({ directory, route }), log, limits: options.limits ?? {} });
-	const server = options.http2 ? http2.createServer() : http.createServer();
-	for (const event of ["request", "checkContinue"]) {
-		server.on(event, (req, res) => tunnel.request(req, res, { secure: false }));
-	}
-	if (!options.http2) server.on("upgrade", (req, socket, head) => tunnel.upgrade(req, socket, head, { secure: false }));
-	const port = await listen(server);
+	const log = pino({ level }, { write: (line: string) => lines.push(JSON.parse(line)) });
+	const tunnel = new Tunnel({ decide: createDecide({ directory, route }), log, timeouts, limits });
+	const port = await listen(options.http2 ? http2Server(tunnel) : http1Server(tunnel));
 	onTestFinished(() => tunnel.close({ graceMs: 0 }));
 	return { tunnel, directory, port, lines };
+}
+
+const client = { secure: false, peerAddress: "127.0.0.1" };
+
+function http1Server(tunnel: Tunnel): net.Server {
+	return net.createServer((socket) => tunnel.accept(socket, client));
+}
+
+function http2Server(tunnel: Tunnel): http2.Http2Server {
+	const server = http2.createServer();
+	server.on("stream", (...event: [ServerHttp2Stream, IncomingHttpHeaders, number, string[]?]) => {
+		tunnel.stream(event[0], event[1], { ...client, rawHeaders: event[3] ?? [] });
+	});
+	return server;
 }
 
 export async function listen(server: net.Server | http2.Http2Server, port = 0): Promise<number> {
@@ -64,19 +73,25 @@ export function app(handler: http.RequestListener): Promise<number> {
 	return listen(http.createServer(handler));
 }
 
+/** A server of bytes, not of HTTP. */
+export function rawApp(handler: (socket: Socket) => void): Promise<number> {
+	return listen(net.createServer({ allowHalfOpen: true }, handler));
+}
+
+/** A port where nothing listens. */
+export async function nobody(): Promise<number> {
+	const server = net.createServer();
+	const port = await listen(server);
+	server.close();
+	await once(server, "close");
+	return port;
+}
+
 /** An app that tells what it got, byte for byte where node shows it. */
 export function echo(): Promise<number> {
 	return app(async (req, res) => {
 		const body = await bytes(req);
-		res.end(
-			JSON.stringify({
-				method: req.method,
-				url: req.url,
-				raw: req.rawHeaders,
-				trailers: req.rawTrailers,
-				body: body.toString(),
-			}),
-		);
+		res.end(JSON.stringify({ method: req.method, url: req.url, raw: req.rawHeaders, body: body.toString() }));
 	});
 }
 
@@ -84,7 +99,6 @@ export interface Echoed {
 	readonly method: string;
 	readonly url: string;
 	readonly raw: string[];
-	readonly trailers: string[];
 	readonly body: string;
 }
 
@@ -126,11 +140,6 @@ export async function sendRaw(door: Door, text: string): Promise<string> {
 	const socket = net.connect(door.port, "127.0.0.1");
 	socket.write(text, "latin1");
 	return (await bytes(socket)).toString("latin1");
-}
-
-/** A server of bytes, not of HTTP. */
-export function rawApp(handler: (socket: Socket) => void): Promise<number> {
-	return listen(net.createServer({ allowHalfOpen: true }, handler));
 }
 
 /** Resolves at the first true answer, asked after each turn of the event loop. */

@@ -1,0 +1,32 @@
+import type { LocalResponse, RequestInfo } from "../decision.js";
+import type { Core } from "./core.js";
+import type { Exchange } from "./exchange.js";
+
+/** Tells the accounting hook of a request that is over. */
+export function report(
+	core: Core,
+	exchange: Exchange | undefined,
+	request: RequestInfo,
+	status: number,
+	began: number,
+	outcome: "completed" | "aborted",
+	local: LocalResponse | undefined,
+): void {
+	try {
+		core.finished?.({
+			devboxId: exchange?.decision.devboxId,
+			requestId: exchange?.decision.requestId ?? local?.requestId,
+			method: request.method,
+			authority: request.authority,
+			status,
+			bytesFromClient: exchange?.bytesFromClient ?? 0,
+			bytesToClient: exchange?.bytesToClient ?? 0,
+			durationMs: performance.now() - began,
+			upgraded: exchange?.upgraded ?? false,
+			local: local !== undefined,
+			outcome,
+		});
+	} catch (error) {
+		core.unexpected(error);
+	}
+}

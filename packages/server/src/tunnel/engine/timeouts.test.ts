@@ -1,0 +1,170 @@
+import * as net from "node:net";
+import { Worker } from "node:worker_threads";
+import { describe, expect, it } from "vitest";
+import { answering, ask, cleanup, connect, localResponse, rawServer, startEngine } from "./testing.fixture.js";
+
+const OK = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+const GET = "GET / HTTP/1.1\r\nHost: t\r\n\r\n";
+const OFF = { head: 0, keepAlive: 0, idleBody: 0, connect: 0, firstByte: 0, pooled: 0, idleUpgrade: 0, tick: 10 };
+
+describe("timeouts", () => {
+	it("head: a connection that says nothing is closed, one that says half is told", async () => {
+		const { port } = await startEngine(() => localResponse(200, ""), { timeouts: { ...OFF, head: 30 } });
+		expect(await ask(port, "")).toBe("");
+		expect(await ask(port, "GET / HTTP/1.1\r\n")).toMatch(/^HTTP\/1\.1 408 /);
+	});
+
+	it("head: dripping bytes do not extend it", async () => {
+		const { port } = await startEngine(() => localResponse(200, ""), { timeouts: { ...OFF, head: 60 } });
+		const client = await connect(port);
+		client.write("GET / HTTP/1.1\r\n");
+		const drip = setInterval(() => client.write("a: b\r\n"), 5);
+		await client.sees("408").finally(() => clearInterval(drip));
+	});
+
+	it("keepAlive: a connection between requests is closed", async () => {
+		const { port } = await startEngine(() => localResponse(200, "hello"), { timeouts: { ...OFF, keepAlive: 30 } });
+		const client = await connect(port);
+		expect(await client.write(GET).finished()).toMatch(/hello$/);
+	});
+
+	it("idleBody: a stalled upload is 408, and the box learns of it", async () => {
+		const box = await rawServer();
+		const { port } = await startEngine(box.port, { timeouts: { ...OFF, idleBody: 30 } });
+		expect(await ask(port, "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nabc")).toMatch(/^HTTP\/1\.1 408 /);
+		await (await box.peer(0)).finished();
+	});
+
+	it("idleBody: a stalled response is broken off", async () => {
+		const box = await rawServer(answering("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"));
+		const { port, records } = await startEngine(box.port, { timeouts: { ...OFF, idleBody: 30 } });
+		expect(await ask(port, GET)).toMatch(/abc$/);
+		await (await box.peer(0)).finished();
+		expect(records).toMatchObject([{ outcome: "aborted" }]);
+	});
+
+	it("idleBody: does not count while the box thinks, nor between events that come in time", async () => {
+		const box = await rawServer((peer) =>
+			peer.socket.once("data", () => {
+				let events = 0;
+				const timer = setInterval(() => {
+					peer.write(events++ === 0 ? "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" : "1\r\nx\r\n");
+					if (events === 6) peer.write("0\r\n\r\n");
+					if (events === 6) clearInterval(timer);
+				}, 40);
+			}),
+		);
+		const { port } = await startEngine(box.port, { timeouts: { ...OFF, idleBody: 90 } });
+		const client = await connect(port);
+		await client.write(GET).sees("0\r\n\r\n");
+		expect(client.received.match(/x/g)).toHaveLength(5);
+	});
+
+	it("firstByte: a box that does not answer", async () => {
+		const box = await rawServer();
+		const { port } = await startEngine(box.port, { timeouts: { ...OFF, firstByte: 30 } });
+		const client = await connect(port);
+		await client.write(GET).sees("failed: response_timeout");
+		await (await box.peer(0)).finished();
+	});
+
+	it("halfClosed: a client that has sent its end is not waited with for ever", async () => {
+		const box = await rawServer();
+		const { port, engine } = await startEngine(box.port, { timeouts: { ...OFF, halfClosed: 30 } });
+		const client = await connect(port);
+		client.write(GET);
+		await (await box.peer(0)).sees("\r\n\r\n");
+		client.socket.destroy();
+		await (await box.peer(0)).gone().catch(() => {});
+		while (engine.stats().clients + engine.stats().upstreams > 0) await new Promise((resolve) => setImmediate(resolve));
+	});
+
+	it("connect: a box that does not accept", async () => {
+		// A listener whose thread sleeps: once its queue is full, the kernel lets connections wait.
+		const worker = new Worker(
+			`const { parentPort } = require("node:worker_threads");
+			const server = require("node:net").createServer().listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => {
+				parentPort.postMessage(server.address().port);
+				setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0));
+			});`,
+			{ eval: true },
+		);
+		cleanup(async () => {
+			await worker.terminate();
+		});
+		const box = await new Promise<number>((resolve) => worker.once("message", resolve));
+		const queue = Array.from({ length: 8 }, () => net.connect(box, "127.0.0.1").on("error", () => {}));
+		cleanup(() => {
+			for (const socket of queue) socket.destroy();
+		});
+		await new Promise((resolve) => queue[0]!.once("connect", resolve));
+		const { port } = await startEngine(box, { timeouts: { ...OFF, connect: 30 } });
+		const client = await connect(port);
+		await client.write(GET).sees("failed: connect_timeout");
+	});
+
+	it("pooled: an idle connection to a box is closed, earlier if the box says so", async () => {
+		for (const [pooled, told] of [
+			[30, ""],
+			[60_000, "Keep-Alive: timeout=1\r\n"],
+		] as const) {
+			const box = await rawServer(answering(OK.replace("Content", `${told}Content`)));
+			const { port } = await startEngine(box.port, { timeouts: { ...OFF, pooled } });
+			await (await connect(port)).write(GET).sees("hello");
+			await (await box.peer(0)).finished();
+		}
+	});
+
+	it("idleUpgrade: a silent upgraded connection is reset", async () => {
+		const box = await rawServer(answering("HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n"));
+		const { port } = await startEngine(box.port, { timeouts: { ...OFF, idleUpgrade: 30 } });
+		const client = await connect(port);
+		await client.write("GET / HTTP/1.1\r\nHost: t\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n").gone();
+		await (await box.peer(0)).gone();
+	});
+});
+
+describe("limits", () => {
+	it("clients: one more is closed at once, and there is room again", async () => {
+		const { port, engine } = await startEngine(() => localResponse(200, "hello"), { limits: { clients: 1 } });
+		const first = await connect(port);
+		await first.write(GET).sees("hello");
+		expect(await ask(port, GET)).toBe("");
+		first.socket.destroy();
+		while (engine.stats().clients > 0) await new Promise((resolve) => setImmediate(resolve));
+		await (await connect(port)).write(GET).sees("hello");
+	});
+
+	it("clientsPerAddress: the same for one address", async () => {
+		const { port, engine } = await startEngine(() => localResponse(200, "hello"), { limits: { clientsPerAddress: 2 } });
+		const [a, b] = [await connect(port), await connect(port)];
+		await Promise.all([a.write(GET).sees("hello"), b.write(GET).sees("hello")]);
+		expect(await ask(port, GET)).toBe("");
+		b.socket.destroy();
+		while (engine.stats().clients > 1) await new Promise((resolve) => setImmediate(resolve));
+		await (await connect(port)).write(GET).sees("hello");
+	});
+
+	it("upstreamsPerDevbox: one more is 503", async () => {
+		const box = await rawServer();
+		const { port } = await startEngine(box.port, { limits: { upstreamsPerDevbox: 1 } });
+		(await connect(port)).write(GET);
+		await (await box.peer(0)).sees("\r\n\r\n");
+		const second = await connect(port);
+		await second.write(GET).sees("HTTP/1.1 503 ");
+		// It is an answer like any other: the connection goes on.
+		expect(second.ended).toBe(false);
+	});
+
+	it("pooledPerTarget: no more idle connections are kept", async () => {
+		const box = await rawServer(answering(OK));
+		const { port, engine } = await startEngine(box.port, { limits: { pooledPerTarget: 2 } });
+		const clients = await Promise.all(Array.from({ length: 5 }, () => connect(port)));
+		await Promise.all(clients.map((client) => client.write(GET).sees("hello")));
+		expect(engine.stats().idleUpstreams).toBeLessThanOrEqual(2);
+	});
+
+	it("headFields: more than the parser can hold is a mistake of the caller", async () => {
+		await expect(startEngine(1, { limits: { headFields: 1025 } })).rejects.toThrow(RangeError);
+	});
+});
