@@ -296,14 +296,18 @@ describe("the four ways in", () => {
 		expect((await readAll(twice)).match(/"handler"/g)).toHaveLength(2);
 	});
 
-	test.each([
-		[domain, tunnelHost],
-		[tunnelHost, domain],
-	])("an HTTP/1.1 connection for %s does not serve %s: 421 and the end", async (first, second) => {
+	test("an HTTP/1.1 connection goes on from the tunnel to the API, but not back: 421 and the end", async () => {
 		for (const dial of [dialPlain, (bytes: string) => dialTls(domain, bytes)]) {
-			const text = await readAll(await dial(get(first) + get(second)));
-			expect(text).toMatch(/^HTTP\/1.1 200 [\s\S]*HTTP\/1.1 421 [\s\S]*connection: close\r\n/i);
+			const there = await readAll(await dial(get(tunnelHost) + get(domain, "Connection: close\r\n")));
+			expect(there).toMatch(/"handler":"tunnel"[\s\S]*"handler":"api"/);
+			const back = await readAll(await dial(get(domain) + get(tunnelHost)));
+			expect(back).toMatch(/^HTTP\/1.1 200 [\s\S]*HTTP\/1.1 421 [\s\S]*connection: close\r\n/i);
 		}
+	});
+
+	test("a proxy in front, which mixes names on one connection, is answered once by the API: no 421", async () => {
+		const text = await readAll(await dialPlain(get(domain, "X-Forwarded-For: 192.0.2.1\r\n")));
+		expect(text).toMatch(/^HTTP\/1.1 200 [\s\S]*connection: close\r\n/i);
 	});
 
 	test("a connection for one name serves requests for the others", async () => {

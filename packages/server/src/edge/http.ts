@@ -19,6 +19,7 @@ import { headWithoutUpgrade } from "./upgrade.js";
 const STREAM_WINDOW = 1_048_576;
 const SESSION_WINDOW = 4_194_304;
 const MAX_STREAMS = 256;
+const PROXY_FIELDS = ["x-forwarded-for", "forwarded", "via", "x-real-ip"];
 /** First byte of a TLS record that begins a handshake. */
 const TLS_HANDSHAKE = 0x16;
 
@@ -133,7 +134,7 @@ export class HttpFront {
 
 	#request1(request: IncomingMessage, response: ServerResponse): void {
 		const connection = this.#connections.get(request.socket)!;
-		if (connection.draining) response.setHeader("connection", "close");
+		if (connection.draining || cameThroughProxy(request)) response.setHeader("connection", "close");
 		this.#begin(connection, response);
 		this.#options.router.request(request, response, this.#client(connection));
 	}
@@ -208,6 +209,14 @@ export class HttpFront {
 		socket.write(badRequest(error.code));
 		socket.destroySoon();
 	}
+}
+
+/**
+ * A proxy in front sends requests for all names over the connections of one pool, and node:http cannot give one back to
+ * the tunnel: so the API answers once on it. The other way round works, the tunnel hands over at any request.
+ */
+function cameThroughProxy({ headers }: IncomingMessage): boolean {
+	return PROXY_FIELDS.some((name) => headers[name] !== undefined);
 }
 
 type ClientError = NodeJS.ErrnoException & { readonly rawPacket?: Buffer };

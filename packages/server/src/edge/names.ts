@@ -14,7 +14,7 @@ export type ParsedAuthority =
 	| { readonly kind: "tunnel"; readonly port: number; readonly key: string }
 	/** `tunnel.<d>` and every other name under it: the tunnel's 404. */
 	| { readonly kind: "tunnel-invalid" }
-	/** `{label}.ssh.<d>`. */
+	/** `{label}.ssh.<d>`, whatever the label: one that is no devbox's is closed without detail, as SSH clients expect no HTTP. */
 	| { readonly kind: "ssh"; readonly label: string }
 	/** `ssh.<d>`. */
 	| { readonly kind: "gateway" }
@@ -30,7 +30,6 @@ const UNKNOWN: ParsedAuthority = Object.freeze({ kind: "unknown" });
 const MAX_AUTHORITY = 264;
 const MAX_PARSED = 1_000;
 const TUNNEL_LABEL = /^([1-9][0-9]{0,4})-([a-z2-7]{26})$/;
-const SSH_LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const PORT = /^[0-9]{0,5}$/;
 /** ASCII only: toLowerCase() would make a plain "k" of the Kelvin sign. */
 const NAME = /^[\x21-\x7e]+$/;
@@ -87,10 +86,7 @@ function parseBelow(name: string): ParsedAuthority {
 		const port = Number(match?.[1]);
 		return match && port <= 65535 ? Object.freeze({ kind: "tunnel", port, key: match[2]! }) : TUNNEL_INVALID;
 	}
-	if (name.endsWith(".ssh")) {
-		const label = name.slice(0, -".ssh".length);
-		return SSH_LABEL.test(label) ? { kind: "ssh", label } : UNKNOWN;
-	}
+	if (name.endsWith(".ssh")) return Object.freeze({ kind: "ssh", label: name.slice(0, -".ssh".length) });
 	return UNKNOWN;
 }
 

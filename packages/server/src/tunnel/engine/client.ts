@@ -44,8 +44,8 @@ export interface ClientOptions {
 	/** Is this request the tunnel's? Asked before `decide`. Default: every one is. */
 	ours?(this: void, request: RequestInfo): boolean;
 	/**
-	 * Takes the connection if its first request is not ours; the engine has let go of it and put back what it read.
-	 * Without it, and later on the connection, such a request is 421.
+	 * Takes the connection at the first request that is not ours; the engine has let go of it and put back what it read.
+	 * Without it, such a request is 421.
 	 */
 	handOver?(this: void, socket: net.Socket): void;
 }
@@ -62,7 +62,6 @@ export class Client extends Timed implements Downstream {
 	private left = 0;
 	private decoder: ChunkedDecoder | undefined;
 	private keep = true;
-	private first = true;
 	/** The client said that this request is its last. */
 	private closeAsked = false;
 	/** The client has half-closed. */
@@ -76,7 +75,11 @@ export class Client extends Timed implements Downstream {
 	private lingered = 0;
 	private began = 0;
 	private status = 0;
-	private readonly listeners: [string, (...values: never[]) => void][];
+	// Kept one by one to be taken off again: connections are many, so each has only what it needs.
+	private readonly onData = (chunk: Buffer) => this.arrived(chunk);
+	private readonly onDrain = () => this.drained();
+	private readonly onEnd = () => this.clientEnded();
+	private readonly onEnded = () => this.gone();
 
 	constructor(
 		private readonly core: Core,
@@ -87,14 +90,8 @@ export class Client extends Timed implements Downstream {
 	) {
 		super();
 		socket.allowHalfOpen = true;
-		this.listeners = [
-			["data", (chunk: Buffer) => this.arrived(chunk)],
-			["drain", () => this.drained()],
-			["end", () => this.clientEnded()],
-			["error", () => this.gone()],
-			["close", () => this.gone()],
-		];
-		for (const [name, listener] of this.listeners) socket.on(name, listener as () => void);
+		socket.on("data", this.onData).on("drain", this.onDrain).on("end", this.onEnd);
+		socket.on("error", this.onEnded).on("close", this.onEnded);
 		core.wheel.set(this, core.timeouts.head);
 	}
 
@@ -168,7 +165,7 @@ export class Client extends Timed implements Downstream {
 		const { core } = this;
 		const { secure, ours, handOver } = this.options;
 		if (ours !== undefined && !ours(head)) {
-			if (this.first && handOver !== undefined) {
+			if (handOver !== undefined) {
 				this.letGo(bytes);
 				handOver(this.socket);
 				return;
@@ -176,7 +173,6 @@ export class Client extends Timed implements Downstream {
 			this.reject(421);
 			return;
 		}
-		this.first = false;
 		this.deadline = NEVER;
 		this.state = DECIDING;
 		this.head = head;
@@ -330,7 +326,8 @@ export class Client extends Timed implements Downstream {
 		this.core.wheel.remove(this);
 		this.onGone(this);
 		const { socket } = this;
-		for (const [name, listener] of this.listeners) socket.removeListener(name, listener as () => void);
+		socket.off("data", this.onData).off("drain", this.onDrain).off("end", this.onEnd);
+		socket.off("error", this.onEnded).off("close", this.onEnded);
 		socket.allowHalfOpen = false;
 		// Still flowing: what is put back comes out again before anything new is read.
 		socket.unshift(bytes);

@@ -61,12 +61,15 @@ describe("hand-over", () => {
 		await client.write("more").sees("got more");
 	});
 
-	it("is refused with 421 for a later request, and where nobody takes it", async () => {
+	it("is handed over at a later request too", async () => {
 		const { port } = await withApi();
 		const client = await connect(port);
 		await client.write(GET).sees("tunnel");
-		client.write("GET / HTTP/1.1\r\nHost: api\r\n\r\n");
-		expect(await client.finished()).toMatch(/HTTP\/1\.1 421 [\s\S]*Connection: close/);
+		client.write("GET / HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n");
+		expect(await client.finished()).toMatch(/200 [\s\S]*tunnel[\s\S]*HTTP\/1\.1 200/);
+	});
+
+	it("is refused with 421 where nobody takes it", async () => {
 		const { port: alone } = await startEngine(() => localResponse(200, "tunnel"), {}, { ours: () => false });
 		expect(await ask(alone, GET)).toMatch(/^HTTP\/1\.1 421 /);
 	});

@@ -68,6 +68,7 @@ export class Upstream extends Timed {
 				callback: (size) => this.read(size),
 			},
 		});
+		this.socket.setDefaultEncoding("latin1");
 		this.socket.on("connect", () => this.connected());
 		this.socket.on("drain", () => this.exchange?.resumeRequest());
 		this.socket.on("end", () => this.ended());
@@ -94,7 +95,7 @@ export class Upstream extends Timed {
 	}
 
 	send(text: string): boolean {
-		return this.socket.write(text, "latin1");
+		return this.socket.write(text);
 	}
 
 	/** `chunk` is not touched by anybody until it is sent. */
@@ -162,6 +163,7 @@ export class Upstream extends Timed {
 	private nextWindow(): Uint8Array {
 		const { slabs } = this.core;
 		const { slab } = this;
+		if (slab === slabs.shared && this.state !== BODY && this.hasWindow) return SAME;
 		const wants = this.wantedSlab();
 		if (this.slab !== slabs.shared && (wants === 0 || this.slab.inFlight > 0)) {
 			this.slab.release();

@@ -136,7 +136,6 @@ export class ChunkedDecoder {
 }
 
 export const CRLF = "\r\n";
-export const LAST_CHUNK = "0\r\n\r\n";
 
 /** The line before a chunk's data. */
 export function chunkLine(size: number): string {

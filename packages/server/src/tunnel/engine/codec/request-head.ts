@@ -163,7 +163,7 @@ export class RequestHead implements RequestInfo {
 		for (let i = 0; i < 10; i++) {
 			if (start + i >= end) return INCOMPLETE;
 			const code = bytes[start + i]!;
-			const expected = VERSION_SHAPE.charCodeAt(i);
+			const expected = VERSION_SHAPE[i]!;
 			if (expected === DIGIT ? code < 0x30 || code > 0x39 : code !== expected) return BAD;
 		}
 		this.minor = bytes[start + 7]! - 0x30;
@@ -240,7 +240,7 @@ export class RequestHead implements RequestInfo {
 }
 
 const DIGIT = 0x23;
-const VERSION_SHAPE = "HTTP/#.#\r\n";
+const VERSION_SHAPE = new Uint8Array(Buffer.from("HTTP/#.#\r\n"));
 
 function isAuthority(bytes: Uint8Array, start: number, end: number): boolean {
 	for (let i = start; i < end; i++) if ((CLASS[bytes[i]!]! & AUTHORITY) === 0) return false;

@@ -74,7 +74,7 @@ export class ResponseHead {
 		for (let i = 0; i < 12; i++) {
 			if (start + i >= end) return INCOMPLETE;
 			const code = bytes[start + i]!;
-			const expected = STATUS_SHAPE.charCodeAt(i);
+			const expected = STATUS_SHAPE[i]!;
 			if (expected === DIGIT ? code < 0x30 || code > 0x39 : code !== expected) return BAD;
 		}
 		this.minor = bytes[start + 7]! - 0x30;
@@ -142,7 +142,7 @@ export class ResponseHead {
 }
 
 const DIGIT = 0x23;
-const STATUS_SHAPE = "HTTP/1.# ###";
+const STATUS_SHAPE = new Uint8Array(Buffer.from("HTTP/1.# ###"));
 
 function parseTimeout(value: string): number {
 	const match = /(?:^|[\s,;])timeout=(\d{1,6})/i.exec(value);
