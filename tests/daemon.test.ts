@@ -309,14 +309,14 @@ describe("gangway up", () => {
 	/** What the last start printed. */
 	async function printed(): Promise<string> {
 		const output = () => newcomer.stdout.slice(newcomer.stdout.lastIndexOf("ready "));
-		return until("all is printed", () => (/API key: .*\n/.test(output()) ? output() : undefined));
+		return until("all is printed", () => (/CA {7}.*\n/.test(output()) ? output() : undefined));
 	}
 
 	test("prints a tunnel URL and an ssh command that work as they are", async () => {
 		const output = await printed();
 		console.log(`gangway up: ready with the demo after ${Math.round(took)} ms`);
-		const [, demoUrl] = /demo: (\S+)\n/.exec(output)!;
-		const [, command] = /\n {8}(ssh .*)\n/.exec(output)!;
+		const [, demoUrl] = /demo {5}(\S+)\n/.exec(output)!;
+		const [, command] = /\n {11}(ssh .*)\n/.exec(output)!;
 		const page = await shell(`curl -sS ${demoUrl}`);
 		expect(page.stdout.toString()).toContain("Hello from a devbox");
 		const who = await shell(`${command} 'id -un; hostname' </dev/null`);
@@ -327,7 +327,7 @@ describe("gangway up", () => {
 	});
 
 	test("says where the API key lies, and it is one", async () => {
-		const [, file] = /API key: (\S+)\n/.exec(await printed())!;
+		const [, file] = /API key {2}(\S+)\n/.exec(await printed())!;
 		const bearerToken = (await readFile(file!, "utf8")).trim();
 		const { devboxes } = await newcomer.sdk({ bearerToken }).api.devboxes.list();
 		expect(devboxes).toMatchObject([{ name: "demo", status: "running" }]);
@@ -347,7 +347,7 @@ describe("gangway up", () => {
 		const [box] = (await api.devboxes.list()).devboxes;
 		await api.devboxes.suspend(box!.id);
 		await api.devboxes.awaitSuspended(box!.id);
-		const [, demoUrl] = /demo: (\S+)\n/.exec(output)!;
+		const [, demoUrl] = /demo {5}(\S+)\n/.exec(output)!;
 		await until("the demo answers again", async () => (await curl(demoUrl!)).text.includes("Hello from a devbox"));
 	});
 });

@@ -1,6 +1,6 @@
 import { type Daemon, describeSettings, loadConfig, type SettingDescription, startDaemon } from "@gangway/server";
 import { Command, Option } from "commander";
-import { destination, pino } from "pino";
+import { createLog } from "./log.js";
 
 /** `gangway serve` and `gangway up`: every setting of the daemon is a flag. */
 export function serveCommand(name: "serve" | "up", description: string): Command {
@@ -18,26 +18,29 @@ function option({ flag, placeholder, about, default: byDefault, variable, unit }
 
 async function serve(flags: Record<string, string | boolean>, withDemo: boolean): Promise<void> {
 	const config = loadConfig({ flags });
-	const log = pino({ level: config.logLevel }, destination({ fd: 2, sync: false }));
+	const log = await createLog(config.logLevel);
 	const stop = stopSignal();
 	const daemon = await startDaemon(config, log);
 	try {
 		const demo = withDemo ? await daemon.demo() : undefined;
-		printReady(daemon);
-		if (demo) console.log(`  demo: ${demo.url}\n        ${demo.sshCommand}`);
-		if (daemon.adminKeyFile) console.log(`  API key: ${daemon.adminKeyFile}`);
+		for (const line of readyLines(daemon, demo)) console.log(line);
 		await stop;
-		console.log("stopping; devboxes run on");
+		console.log("stopping; devboxes run on, and the next start finds them");
 	} finally {
 		await daemon.close();
 	}
 }
 
-/** One line, for people and for scripts that wait for it. */
-function printReady({ endpoints }: Daemon): void {
-	const { api_url, domain, tls_port, http_port } = endpoints;
+/** The first line is also for scripts that wait for it. */
+function readyLines({ endpoints, adminKeyFile }: Daemon, demo: Awaited<ReturnType<Daemon["demo"]>>): string[] {
+	const { api_url, domain, tls_port, http_port, ca_cert } = endpoints;
 	const tunnels = `https://{port}-{key}.tunnel.${domain}:${tls_port}`;
-	console.log(`ready  api ${api_url}  tunnels ${tunnels}  http ${http_port}`);
+	return [
+		`ready  api ${api_url}  tunnels ${tunnels}  http ${http_port}`,
+		...(demo ? [`  demo     ${demo.url}`, `           ${demo.sshCommand}`] : []),
+		...(adminKeyFile === undefined ? [] : [`  API key  ${adminKeyFile}`]),
+		...(ca_cert === null ? [] : [`  CA       ${ca_cert}  (curl --cacert)`]),
+	];
 }
 
 /** The first SIGTERM or SIGINT asks for a gentle end, the second ends at once. */

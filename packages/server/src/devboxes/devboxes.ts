@@ -71,7 +71,9 @@ export class Devboxes {
 		const { store, seal, runtime, log, dataDir, sshDomain } = options;
 		this.#options = options;
 		this.#hostCa = hostCa;
-		this.#logs = new DevboxLogs(dataDir);
+		this.#logs = new DevboxLogs(dataDir, (devboxId, err) => {
+			log.error({ err, devboxId }, "the log of a devbox could not be written");
+		});
 		this.#repository = new DevboxRepository(store, seal);
 		this.#supervisor = new Supervisor({
 			runtime,

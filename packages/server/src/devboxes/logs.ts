@@ -1,5 +1,5 @@
 import { appendFile, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { LogEntry } from "./devbox.js";
 
 /** A log file that grows past this becomes the older half; the half before that is dropped. */
@@ -18,17 +18,20 @@ interface StoredEntry extends LogEntry {
  */
 export class DevboxLogs {
 	readonly #directory: string;
+	readonly #onError: (devboxId: string, error: unknown) => void;
 	readonly #writers = new Map<string, LogWriter>();
 
-	constructor(dataDir: string) {
+	/** @param onError called once when a log cannot be written, and again only after it could be */
+	constructor(dataDir: string, onError: (devboxId: string, error: unknown) => void) {
 		this.#directory = join(dataDir, "logs");
+		this.#onError = onError;
 	}
 
-	async append(devboxId: string, entry: LogEntry, offset: number): Promise<void> {
+	/** Resolves when it is written, or given up. Never rejects: a full disk must not keep a box from stopping. */
+	append(devboxId: string, entry: LogEntry, offset: number): Promise<void> {
 		let writer = this.#writers.get(devboxId);
 		if (!writer) {
-			await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-			writer = this.#writers.get(devboxId) ?? new LogWriter(this.#file(devboxId));
+			writer = new LogWriter(this.#file(devboxId), (error) => this.#onError(devboxId, error));
 			this.#writers.set(devboxId, writer);
 		}
 		return writer.append({ ...entry, offset });
@@ -87,14 +90,17 @@ function parseEntry(line: string): StoredEntry[] {
 
 class LogWriter {
 	readonly #file: string;
+	readonly #onError: (error: unknown) => void;
 	#pending: string[] = [];
 	#pendingBytes = 0;
 	#dropped = 0;
 	#size: number | undefined;
+	#fails = false;
 	#writing: Promise<void> = Promise.resolve();
 
-	constructor(file: string) {
+	constructor(file: string, onError: (error: unknown) => void) {
 		this.#file = file;
+		this.#onError = onError;
 	}
 
 	append(entry: StoredEntry): Promise<void> {
@@ -115,13 +121,26 @@ class LogWriter {
 
 	async #write(last: StoredEntry): Promise<void> {
 		if (this.#dropped > 0) {
-			const message = `${this.#dropped} lines were dropped: they came faster than the disk takes them`;
+			const message = `${this.#dropped} lines are missing here: they came faster than the disk took them`;
 			this.#pending.push(`${JSON.stringify({ ...last, level: "error", message })}\n`);
 			this.#dropped = 0;
 		}
-		const text = this.#pending.join("");
+		const lines = this.#pending;
 		this.#pending = [];
 		this.#pendingBytes = 0;
+		try {
+			await this.#put(lines.join(""));
+			this.#fails = false;
+		} catch (error) {
+			this.#dropped += lines.length;
+			// Part of it may be there.
+			this.#size = undefined;
+			if (!this.#fails) this.#onError(error);
+			this.#fails = true;
+		}
+	}
+
+	async #put(text: string): Promise<void> {
 		this.#size ??= await this.#repair();
 		await appendFile(this.#file, text, { mode: 0o600 });
 		this.#size += Buffer.byteLength(text);
@@ -133,6 +152,7 @@ class LogWriter {
 
 	/** Ends a line that a crash cut short, so that the next one is whole. */
 	async #repair(): Promise<number> {
+		await mkdir(dirname(this.#file), { recursive: true, mode: 0o700 });
 		const handle = await open(this.#file, "a+", 0o600);
 		try {
 			const { size } = await handle.stat();

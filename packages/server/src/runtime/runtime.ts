@@ -41,8 +41,9 @@ export interface Runtime {
 	/**
 	 * Follows the console of the box's present run, from byte `fromOffset` of everything it ever printed (the console is one
 	 * stream over all runs). `exited` resolves when the run has ended and `onOutput` has received its last byte.
+	 * Where `onOutput` returns a promise, the next chunk waits for it: a box prints faster than anything can be written down.
 	 */
-	attach(id: string, fromOffset: number, onOutput: (chunk: Buffer, endOffset: number) => void): Attachment;
+	attach(id: string, fromOffset: number, onOutput: (chunk: Buffer, endOffset: number) => unknown): Attachment;
 }
 
 export type RuntimeName = "linux" | "docker" | "kubernetes";

@@ -122,7 +122,8 @@ function waitRoute(app: App, { devboxes, closing, waitHoldMs }: RunloopOptions):
 		},
 		async (request, reply) => {
 			const { statuses: wanted, timeout_seconds } = request.body;
-			const timeoutMs = Math.min((timeout_seconds ?? Number.POSITIVE_INFINITY) * 1000, waitHoldMs);
+			// Whole: a timer takes no fraction of a millisecond.
+			const timeoutMs = Math.ceil(Math.min((timeout_seconds ?? Number.POSITIVE_INFINITY) * 1000, waitHoldMs));
 			const signal = AbortSignal.any([closing, goneSignal(reply)]);
 			const actor = actorOf(request);
 			return toDevboxView(await waitForStatus(devboxes, actor, request.params.id, wanted, timeoutMs, signal), actor);

@@ -23,6 +23,8 @@ const newline = 0x0a;
 const recordSeparator = 0x1e;
 /** A line without an end is cut here, so that a program that prints no newline costs no memory. */
 const maxLineBytes = 16 * 1024;
+/** What any start's reports begin with; see `Supervisor`'s nonce. */
+const anyReport = /^\x1e[0-9a-f]{32} /;
 
 export class ConsoleParser {
 	readonly #prefix: string;
@@ -58,6 +60,29 @@ export class ConsoleParser {
 		if (this.#pendingBytes > maxLineBytes) this.#flush(endOffset);
 	}
 
+	/**
+	 * As `push`, but reads reports only, without looking at each byte: for what is printed faster than anybody can read it.
+	 */
+	skim(chunk: Buffer, endOffset: number): void {
+		const bytes = Buffer.concat([...this.#pending, chunk]);
+		const prefix = Buffer.from(this.#prefix);
+		let at = 0;
+		for (;;) {
+			const begin = bytes.indexOf(prefix, at);
+			const end = begin < 0 ? -1 : bytes.indexOf(newline, begin);
+			if (end < 0) {
+				// It may go on in the next chunk, and so may a prefix.
+				const rest = begin < 0 ? Math.max(at, bytes.length - prefix.length + 1) : begin;
+				this.#pending = bytes.length - rest > maxLineBytes ? [] : [bytes.subarray(rest)];
+				this.#pendingBytes = this.#pending[0]?.length ?? 0;
+				return;
+			}
+			this.#pending = [bytes.subarray(begin, end)];
+			this.#flush(endOffset - bytes.length + end + 1);
+			at = end + 1;
+		}
+	}
+
 	/** The run is over: what is left is a line. */
 	end(endOffset: number): void {
 		if (this.#pendingBytes > 0) this.#flush(endOffset);
@@ -74,6 +99,8 @@ export class ConsoleParser {
 		this.#pending = [];
 		this.#pendingBytes = 0;
 		const report = text.startsWith(this.#prefix) ? parseReport(text.slice(this.#prefix.length)) : undefined;
+		// Of a run before this one, whose last reports were left unread when it ended.
+		if (report === undefined && anyReport.test(text)) return;
 		if (report === undefined) {
 			this.#emit({ kind: "line", text, during: this.#step, endOffset });
 			return;

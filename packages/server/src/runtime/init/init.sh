@@ -20,7 +20,7 @@ report() {
 # --- the user ------------------------------------------------------------------------------------------------------
 
 entry_of() { # file name-or-id field: the first line whose field has that value
-	while IFS= read -r line; do
+	while IFS= read -r line || [ -n "$line" ]; do # the last line may have no end
 		value=$line
 		skip=$3
 		while [ "$skip" -gt 1 ]; do
@@ -29,6 +29,11 @@ entry_of() { # file name-or-id field: the first line whose field has that value
 		done
 		[ "${value%%:*}" = "$2" ] && printf '%s\n' "$line" && return
 	done <"$1"
+}
+
+append() { # line file: on a line of its own, also where the last one has no end
+	[ -z "$(tail -c 1 "$2")" ] || echo >>"$2"
+	printf '%s\n' "$1" >>"$2"
 }
 
 field() { # line number
@@ -47,9 +52,11 @@ make_user() {
 		fi
 		gid=$(field "$known" 4)
 		home=$(field "$known" 6)
-		case $(field "$known" 7) in
+		own_shell=$(field "$known" 7)
+		[ -x "$own_shell" ] || own_shell= # sshd lets nobody in whose shell is not there
+		case $own_shell in
 		'' | */nologin | */false) sed -i "s|^\($user:.*:\)[^:]*\$|\1$shell|" /etc/passwd ;;
-		*) shell=$(field "$known" 7) ;;
+		*) shell=$own_shell ;;
 		esac
 	else
 		home=/home/$user
@@ -59,11 +66,11 @@ make_user() {
 			gid=$(field "$group" 3)
 		else
 			# A group id that is taken is shared rather than moved: the user's files keep the gid they were made with.
-			echo "$user:x:$gid:" >>/etc/group
+			append "$user:x:$gid:" /etc/group
 		fi
-		echo "$user:x:$uid:$gid::$home:$shell" >>/etc/passwd
+		append "$user:x:$uid:$gid::$home:$shell" /etc/passwd
 		# "*" and not "!": sshd without PAM takes "!" for a locked account. No password matches either.
-		[ -f /etc/shadow ] && echo "$user:*:19000:0:99999:7:::" >>/etc/shadow
+		[ -f /etc/shadow ] && append "$user:*:19000:0:99999:7:::" /etc/shadow
 	fi
 	if [ ! -d "$home" ]; then
 		mkdir -p "$home"

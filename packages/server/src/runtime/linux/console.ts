@@ -5,12 +5,15 @@ import { ifExists } from "./files.js";
 import { run } from "./run.js";
 
 const chunkBytes = 64 * 1024;
+/** How much is delivered before what was is given back: a box may print without end. */
+const roundBytes = 4 * 1024 * 1024;
 const pollMs = 500;
 
 export interface FollowOptions {
 	readonly path: string;
 	readonly fromOffset: number;
-	readonly onOutput: (chunk: Buffer, endOffset: number) => void;
+	/** The next chunk waits for what it returns. */
+	readonly onOutput: (chunk: Buffer, endOffset: number) => unknown;
 	/** Resolves when the console's last byte is in the file; never rejects. */
 	readonly ended: Promise<Exit>;
 	/** Delivered output beyond this many bytes is given back to the disk. */
@@ -75,10 +78,10 @@ class Follower {
 			this.#offset = Math.max(this.#offset, await readHoleEnd(this.#options.path));
 			while (!this.#detached) {
 				const last = exit;
-				await this.#deliver(file);
-				if (last) return this.#detached ? undefined : last;
+				const atEnd = await this.#deliver(file);
+				if (last && atEnd) return this.#detached ? undefined : last;
 				await this.#giveBack(file);
-				await this.#change(() => exit !== undefined);
+				if (atEnd) await this.#change(() => exit !== undefined);
 			}
 			return undefined;
 		} finally {
@@ -88,15 +91,17 @@ class Follower {
 		}
 	}
 
-	/** Everything up to the file's present end. */
-	async #deliver(file: FileHandle): Promise<void> {
-		while (!this.#detached) {
+	/** A round of what there is; true when that was everything up to the file's present end. */
+	async #deliver(file: FileHandle): Promise<boolean> {
+		const roundEnd = this.#offset + roundBytes;
+		while (!this.#detached && this.#offset < roundEnd) {
 			// A new buffer each time: the receiver may keep it.
 			const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(chunkBytes), 0, chunkBytes, this.#offset);
-			if (bytesRead === 0 || this.#detached) return;
+			if (bytesRead === 0 || this.#detached) return true;
 			this.#offset += bytesRead;
-			this.#options.onOutput(buffer.subarray(0, bytesRead), this.#offset);
+			await this.#options.onOutput(buffer.subarray(0, bytesRead), this.#offset);
 		}
+		return this.#detached;
 	}
 
 	async #giveBack(file: FileHandle): Promise<void> {

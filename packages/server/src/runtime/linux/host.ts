@@ -15,6 +15,7 @@ const tools: Readonly<Record<string, string>> = {
 	bash: "bash",
 	chroot: "coreutils",
 	cp: "coreutils",
+	dd: "coreutils",
 	fallocate: "util-linux",
 	grep: "grep",
 	ip: "iproute2",

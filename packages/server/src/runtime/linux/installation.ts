@@ -111,14 +111,23 @@ export class Installation {
 
 	/** Removes what no box refers to: the rest of starts, creations and removals that a crash cut short. */
 	async clean(): Promise<void> {
-		const { cgroups, directories, etc } = this.#parts;
+		const { cgroups, directories, etc, log } = this.#parts;
 		const boxes = [...this.boxes.values()];
 		for (const id of await cgroups.list()) if (!this.boxes.get(id)?.run) await cgroups.remove(id);
 		const linked = new Set(boxes.filter((box) => box.run).map((box) => box.facts.host));
 		for (const host of await this.network.hosts()) if (!linked.has(host)) await this.network.removeLink(host);
-		for (const name of await namesIn(directories.boxes))
-			if (!this.boxes.has(name)) await removeTree(join(directories.boxes, name));
-		await removeSnapshots(directories.shared, new Set([etc, ...boxes.map((box) => box.facts.etc)]));
+		let damaged = false;
+		for (const name of await namesIn(directories.boxes)) {
+			if (this.boxes.has(name)) continue;
+			// Only what is half made or half removed has such a name. Anything else may be a disk whose box.json is damaged.
+			if (/^\.(new|trash)-/.test(name)) await removeTree(join(directories.boxes, name));
+			else {
+				damaged = true;
+				log.warn({ path: join(directories.boxes, name) }, "this is no devbox, or one without its box.json: left alone");
+			}
+		}
+		// Which snapshot such a disk needs is not known.
+		if (!damaged) await removeSnapshots(directories.shared, new Set([etc, ...boxes.map((box) => box.facts.etc)]));
 	}
 
 	/** Lets go of running boxes; without any, takes everything back from the host. */

@@ -35,11 +35,20 @@ exec 9</proc/self/ns/net
 	join "$GW_BOX_GROUPS"
 	exec unshare --mount --pid --ipc --uts --net --cgroup --fork --propagation private /bin/sh -c "$GW_INNER"
 } | {
-	# A pipe instead of the file itself: what the box holds it could truncate. The second cat keeps a full disk from
-	# breaking the pipe, which would kill the box.
-	exec 3>&- 9<&-
-	cat >>"$GW_CONSOLE" 2>/dev/null || :
-	exec cat >/dev/null
+	# A pipe instead of the file itself: what the box holds it could truncate. In pieces, for a full disk must neither break
+	# the pipe, which would kill the box, nor end its console for good; and a box that prints without end shall wait
+	# instead of filling the disk faster than the daemon reads: 10 MiB/s.
+	exec 2>/dev/null 3>&- 9<&-
+	while :; do
+		said=$(dd bs=64K count=16 2>&1 >>"$GW_CONSOLE") || sleep 0.1
+		case $said in
+		"0+0 records in"*) break ;;
+		*"records in"*) ;;
+		*) [ "$(dd bs=64K count=1 2>&1 >/dev/null | head -n 1)" != "0+0 records in" ] || break ;;
+		esac
+		said=\${said##*$'\\n'}
+		[[ ! \${said%% *} =~ ^[0-9]{6,}$ ]] || sleep 0.1
+	done
 }
 `;
 
@@ -78,6 +87,16 @@ for name in dev etc proc run sys usr; do
 done
 printf %s "$GW_BOX" >fstab
 mount -n --all --fstab /fstab
+# A link there could put what the box has in the layer over the programs that this script goes on to run.
+for layer in $GW_NESTED; do
+	place="/box\${layer#*:}"
+	[ "$(cd -P "$place" 2>/null && pwd -P)" = "$place" ] || continue
+	mount -n --bind "/layers/\${layer%%:*}" "$place"
+done
+# Files at every start, whatever the box has made of them: a directory cannot be replaced, and reading a pipe never ends.
+for name in hostname hosts resolv.conf; do
+	[ -f "box/etc/$name" ] && [ ! -L "box/etc/$name" ] || rm -rf "box/etc/$name"
+done
 printf %s "$GW_HOSTNAME" >/proc/sys/kernel/hostname
 ip -batch - <<END
 $GW_LINK_BOX
@@ -93,7 +112,6 @@ if [ -n "$GW_NODE" ]; then
 	mount -n --bind -o ro,nosuid,nodev /node /box/run/gangway-node
 fi
 if ! grep -qxF -e "$GW_HOSTS_LINE" box/etc/hosts 2>/null; then
-	rm -f box/etc/hosts
 	printf '%s\\n' '127.0.0.1 localhost' "$GW_HOSTS_LINE" >box/etc/hosts
 fi
 
@@ -102,7 +120,7 @@ cd /box
 mount -n --move /box /
 trap '' PIPE
 echo ready >&3 || :
-unset GW_INNER GW_LAUNCHER_GROUPS GW_BOX_GROUPS GW_CONSOLE GW_LINKS GW_NODE GW_STAGE GW_BOX GW_HOSTNAME GW_LINK_BOX \\
+unset GW_INNER GW_LAUNCHER_GROUPS GW_BOX_GROUPS GW_CONSOLE GW_LINKS GW_NODE GW_STAGE GW_BOX GW_NESTED GW_HOSTNAME GW_LINK_BOX \\
 	GW_LINK_HOST GW_HOSTS_LINE LC_ALL SHLVL _ OLDPWD
 trap - PIPE
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -180,6 +180,7 @@ async function launcherEnvironment(options: Launch): Promise<Record<string, stri
 		GW_NODE: isBelowUsr(process.execPath) ? "" : process.execPath,
 		GW_STAGE: plan.stage,
 		GW_BOX: plan.box,
+		GW_NESTED: plan.nested.join("\n"),
 		GW_HOSTNAME: options.spec.hostname,
 		GW_HOSTS_LINE: `${options.address} ${options.spec.hostname}`,
 		GW_LINK_BOX: options.link.box,

@@ -131,7 +131,7 @@ export class LinuxRuntime implements Runtime {
 		return [...this.#installation.boxes.keys()].sort();
 	}
 
-	attach(id: string, fromOffset: number, onOutput: (chunk: Buffer, endOffset: number) => void): Attachment {
+	attach(id: string, fromOffset: number, onOutput: (chunk: Buffer, endOffset: number) => unknown): Attachment {
 		const box = this.#installation.boxes.get(id);
 		if (!box) return { exited: Promise.resolve({ outOfMemory: false }), detach: () => {} };
 		const follower = followConsole({

@@ -13,6 +13,11 @@ export interface MountPlan {
 	readonly stage: string;
 	/** Mounted after it, on the box's root `/box`. */
 	readonly box: string;
+	/**
+	 * Layers below another layer, parents first: `<number>:<path>` for `/layers/<number>` on `/box<path>`. They are mounted
+	 * one by one, since on a layer that is the box's to change there may be a link in the place of their directory.
+	 */
+	readonly nested: readonly string[];
 }
 
 export interface MountPlanInput {
@@ -31,6 +36,7 @@ export interface MountPlanInput {
 
 export function planMounts(input: MountPlanInput): MountPlan {
 	const layers: Layer[] = [...input.layers, etcLayer];
+	const isNested = ({ path }: Layer) => layers.some((other) => path.startsWith(`${other.path}/`));
 	const stage = [
 		mount(input.disk, "/sys/disk", "none", "bind"),
 		mount(input.etc, "/sys/etc", "none", "bind,ro"),
@@ -41,7 +47,9 @@ export function planMounts(input: MountPlanInput): MountPlan {
 	];
 	const box = [
 		mount("/disk/root", "/box", "none", "bind"),
-		...layers.map(({ path }, index) => mount(`/layers/${index}`, `/box${path}`, "none", "bind")),
+		...layers.flatMap((layer, index) =>
+			isNested(layer) ? [] : [mount(`/layers/${index}`, `/box${layer.path}`, "none", "bind")],
+		),
 		mount("proc", "/box/proc", "proc", "nosuid,nodev,noexec"),
 		mount("tmpfs", "/box/dev", "tmpfs", "nosuid,noexec,mode=0755,size=1m"),
 		mount("devpts", "/box/dev/pts", "devpts", "nosuid,noexec,newinstance,gid=5,mode=620,ptmxmode=666"),
@@ -51,7 +59,8 @@ export function planMounts(input: MountPlanInput): MountPlan {
 		...input.sys.map((path) => mount("tmpfs", `/box${path}`, "tmpfs", "ro,nosuid,nodev,noexec,size=4k")),
 		...input.proc.flatMap(guardProc),
 	];
-	return { stage: stage.join(""), box: box.join("") };
+	const nested = layers.flatMap((layer, index) => (isNested(layer) ? [`${index}:${layer.path}`] : []));
+	return { stage: stage.join(""), box: box.join(""), nested };
 }
 
 function stageLayer({ path }: Layer, index: number): string {
