@@ -4,7 +4,7 @@
 import type { Kysely } from "kysely";
 import type { Principal } from "../accounts/index.js";
 import type { Actor, CreateParams, Devbox, LogEntry, SshKey, Status, Tunnel, TunnelParams } from "../devboxes/index.js";
-import type { Schema } from "../store/index.js";
+import type { Answer, Claim, IdempotencyKey, Schema } from "../store/index.js";
 
 export interface DevboxService {
 	/**
@@ -59,21 +59,4 @@ export interface IdempotencyStore {
 	release(key: IdempotencyKey): Promise<void>;
 }
 
-export interface IdempotencyKey {
-	readonly apiKeyId: string;
-	/** The client's `x-request-id`. */
-	readonly key: string;
-}
-
-export type Claim =
-	| { readonly state: "new" }
-	/** `devboxId` is null when the call had not made one yet. */
-	| { readonly state: "unfinished"; readonly route: string; readonly devboxId: string | null }
-	| { readonly state: "finished"; readonly route: string; readonly answer: Answer };
-
-/** A response that can be given again. */
-export interface Answer {
-	readonly status: number;
-	/** JSON. */
-	readonly body: string;
-}
+export type { Answer, Claim, IdempotencyKey };

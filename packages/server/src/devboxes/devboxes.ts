@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { ConflictError, InvalidError, NotFoundError, UnavailableError } from "../errors.js";
 import type { Runtime } from "../runtime/runtime.js";
 import type { Schema, Seal, SecretStorage, Store } from "../store/index.js";
+import { nextChange } from "./changes.js";
 import type {
 	Actor,
 	CreateParams,
@@ -14,7 +15,7 @@ import type {
 	TunnelParams,
 } from "./devbox.js";
 import { type Expiry, IdleClocks, type LifetimeSettings, runLimits } from "./idle.js";
-import { labelOf, newDevboxId, newTunnelKey, newTunnelToken } from "./ids.js";
+import { labelOf, newDevboxId } from "./ids.js";
 import { generateEcdsaKeyPair, type KeyPair, publicKeyOf } from "./keys.js";
 import { isEnded, isStarting, type ShutdownReason, type Status } from "./lifecycle.js";
 import { DevboxLogs } from "./logs.js";
@@ -22,6 +23,7 @@ import { checkCreateParams, defaultUser } from "./params.js";
 import { reconcile } from "./reconciler.js";
 import { DevboxRepository } from "./repository.js";
 import { Supervisor } from "./supervisor.js";
+import { newToken, newTunnel, sameParams } from "./tunnels.js";
 
 export interface DevboxesOptions extends LifetimeSettings {
 	readonly store: Store;
@@ -219,7 +221,7 @@ export class Devboxes {
 	): Promise<Devbox> {
 		const end = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
 		for (;;) {
-			const changed = this.#nextChange(id, end);
+			const changed = nextChange(this.#repository, id, end);
 			const box = await this.get(actor, id);
 			if (statuses.includes(box.status) || !canStillReach(box.status, statuses) || end.aborted) {
 				changed.cancel();
@@ -299,7 +301,7 @@ export class Devboxes {
 	async awaitRunning(id: string, signal: AbortSignal): Promise<void> {
 		await this.#resume(id);
 		for (;;) {
-			const changed = this.#nextChange(id, signal);
+			const changed = nextChange(this.#repository, id, signal);
 			const row = await this.#repository.findRow(id);
 			if (row?.status === "running" && this.address(id)) return changed.cancel();
 			const hopeless = !row || row.status === "suspended" || isEnded(row.status as Status);
@@ -364,33 +366,6 @@ export class Devboxes {
 			);
 		}
 	}
-
-	#nextChange(id: string, signal: AbortSignal): { promise: Promise<void>; cancel: () => void } {
-		const { promise, resolve } = promiseWithResolvers();
-		const onChange = (changed: string) => {
-			if (changed === id) cancel();
-		};
-		const cancel = () => {
-			this.#repository.off("changed", onChange);
-			signal.removeEventListener("abort", cancel);
-			resolve();
-		};
-		this.#repository.on("changed", onChange);
-		signal.addEventListener("abort", cancel);
-		return { promise, cancel };
-	}
-}
-
-function newTunnel(params: TunnelParams): Tunnel {
-	return { ...params, key: newTunnelKey(), token: newToken(params), createdAtMs: Date.now() };
-}
-
-function newToken(params: TunnelParams): string | null {
-	return params.authMode === "authenticated" ? newTunnelToken() : null;
-}
-
-function sameParams(a: TunnelParams, b: TunnelParams): boolean {
-	return a.authMode === b.authMode && a.httpKeepAlive === b.httpKeepAlive && a.wakeOnHttp === b.wakeOnHttp;
 }
 
 /** An ended box stays so, but that a failed one can be shut down. */
@@ -409,12 +384,4 @@ async function loadHostCa(secrets: SecretStorage): Promise<KeyPair> {
 	const pair = await generateEcdsaKeyPair();
 	await secrets.set(name, pair.privateKeyPem);
 	return pair;
-}
-
-function promiseWithResolvers(): { promise: Promise<void>; resolve: () => void } {
-	let resolve!: () => void;
-	const promise = new Promise<void>((done) => {
-		resolve = done;
-	});
-	return { promise, resolve };
 }

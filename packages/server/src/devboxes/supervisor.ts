@@ -23,7 +23,11 @@ export interface SupervisorOptions {
 	readonly sshDomain: string;
 	/** 32 secret bytes. */
 	readonly nonceKey: Buffer;
+	/** Milliseconds until an operation that failed is tried again. Default: 5000. */
+	readonly retryMs?: number;
 }
+
+type Operation = "start" | "suspend" | "destroy" | "recover";
 
 /** A box that runs, as this process follows it. */
 interface Run {
@@ -41,6 +45,9 @@ const stopGraceMs = 4000;
 const defaultSuspendDeadlineMs = 30_000;
 /** What a shell says of a process that SIGKILL ended. */
 const killedExit = 128 + 9;
+/** Lines of a box's console that go to its log: so many at once, and so many a second after that. */
+const lineBurst = 50_000;
+const linesPerSecond = 1_000;
 const notShutDown = statuses.filter((status) => status !== "shutdown");
 
 /**
@@ -51,6 +58,8 @@ export class Supervisor {
 	readonly #options: SupervisorOptions;
 	readonly #locks = new KeyedLock();
 	readonly #runs = new Map<string, Run>();
+	readonly #retries = new Set<NodeJS.Timeout>();
+	#closed = false;
 
 	constructor(options: SupervisorOptions) {
 		this.#options = options;
@@ -95,7 +104,7 @@ export class Supervisor {
 		});
 	}
 
-	/** The store says `shutdown`: remove everything. Never rejects; what could not be removed goes at the next start. */
+	/** The store says `shutdown`: remove everything. Never rejects; what could not be removed is tried again. */
 	destroy(devboxId: string): Promise<void> {
 		return this.#locked(devboxId, "destroy", async () => {
 			await this.#options.runtime.destroy(devboxId);
@@ -119,7 +128,7 @@ export class Supervisor {
 	recover(devboxId: string): Promise<void> {
 		return this.#locked(devboxId, "recover", async () => {
 			const row = await this.#options.repository.findRow(devboxId);
-			if (!row) return;
+			if (!row || this.#runs.has(devboxId)) return;
 			const state = await this.#options.runtime.inspect(devboxId);
 			if (state.kind === "running") await this.#follow(row, state.address);
 			else if (row.status === "running") await this.#foundStopped(row, state.kind === "absent");
@@ -133,6 +142,8 @@ export class Supervisor {
 
 	/** Lets go of all boxes; they run on. */
 	async close(): Promise<void> {
+		this.#closed = true;
+		for (const retry of this.#retries) clearTimeout(retry);
 		await this.#locks.idle();
 		for (const [devboxId, run] of this.#runs) {
 			run.attachment.detach();
@@ -196,21 +207,38 @@ export class Supervisor {
 		let work: Promise<unknown> = Promise.resolve();
 		// An entry is written after the reports before it have taken effect: its offset is where a restarted daemon goes on.
 		const onItem = (item: ConsoleItem) => {
+			if (item.kind === "line") lines.take();
 			work = work
 				.then(() => (item.kind === "report" ? this.#reported(row.id, item.report) : undefined))
-				.then(() => this.#record(row.id, launch, item))
 				.catch((error: unknown) => {
 					this.#options.log.error({ err: error, devboxId: row.id }, "what a devbox reported could not be recorded");
-				});
+				})
+				// Not waited for: the log keeps the order, writes many lines at once, and has its own bound.
+				.then(() => void this.#record(row.id, launch, item));
+		};
+		const lines = new LineBudget();
+		let leftOut = 0;
+		const noteLeftOut = (offset: number) => {
+			const text = `about ${leftOut} bytes of output are left out here: they came too fast`;
+			if (leftOut > 0) onItem({ kind: "line", text, during: null, endOffset: offset });
+			leftOut = 0;
 		};
 		const step = row.status === "running" ? ({ name: "entrypoint", index: 0 } as const) : null;
 		const parser = new ConsoleParser(this.#nonce(row), onItem, step);
 		let endOffset = await logs.lastOffset(row.id);
 		const attachment = runtime.attach(row.id, endOffset, (chunk, end) => {
 			endOffset = end;
-			parser.push(chunk, end);
+			if (lines.isSpent()) {
+				leftOut += chunk.length;
+				parser.skim(chunk, end);
+			} else {
+				noteLeftOut(end - chunk.length);
+				parser.push(chunk, end);
+			}
+			return work;
 		});
 		const finished = attachment.exited.then(async (exit) => {
+			noteLeftOut(endOffset);
 			parser.end(endOffset);
 			await work;
 			return exit;
@@ -218,7 +246,7 @@ export class Supervisor {
 		const run: Run = { address, attachment, settled: () => work, finished, entrypointExit: undefined };
 		this.#runs.set(row.id, run);
 		this.#options.repository.emit("changed", row.id);
-		void finished.then((exit) => this.#locked(row.id, "exit", () => this.#exited(row.id, run, exit)));
+		void finished.then((exit) => this.#locked(row.id, "recover", () => this.#exited(row.id, run, exit)));
 	}
 
 	async #reported(devboxId: string, report: Report): Promise<void> {
@@ -305,10 +333,37 @@ export class Supervisor {
 		await this.#options.logs.append(devboxId, entry, offset);
 	}
 
-	#locked(devboxId: string, what: string, task: () => Promise<void>): Promise<void> {
+	/**
+	 * Runs `task`, and `retry` later when it fails: it does so because the store or the host cannot be written to, mostly for
+	 * want of space, and a box must not be stuck half way once they can be again.
+	 */
+	#locked(devboxId: string, retry: Operation, task: () => Promise<void>): Promise<void> {
 		return this.#locks.run(devboxId, task).catch((error: unknown) => {
-			this.#options.log.error({ err: error, devboxId }, `${what} failed`);
+			this.#options.log.error({ err: error, devboxId }, `${retry} failed and is tried again`);
+			if (this.#closed) return;
+			const timer = setTimeout(() => {
+				this.#retries.delete(timer);
+				void this[retry](devboxId);
+			}, this.#options.retryMs ?? 5_000);
+			this.#retries.add(timer);
 		});
+	}
+}
+
+/** Keeps a box that prints without end from taking the daemon's time. */
+class LineBudget {
+	#left = lineBurst;
+	#countedAtMs = Date.now();
+
+	take(): void {
+		this.#left--;
+	}
+
+	isSpent(): boolean {
+		const nowMs = Date.now();
+		this.#left = Math.min(lineBurst, this.#left + ((nowMs - this.#countedAtMs) * linesPerSecond) / 1000);
+		this.#countedAtMs = nowMs;
+		return this.#left <= 0;
 	}
 }
 

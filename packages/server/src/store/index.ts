@@ -1,5 +1,5 @@
 export { writePrivateFile } from "./files.js";
-export { IdempotencyKeys } from "./idempotency.js";
+export { type Answer, type Claim, type IdempotencyKey, IdempotencyKeys } from "./idempotency.js";
 export {
 	readInstallation,
 	type SecretStorage,

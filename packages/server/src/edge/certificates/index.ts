@@ -1,3 +1,3 @@
 export { CertificateFiles, type CertificateFilesOptions } from "./files.js";
 export { CA_SECRET, LocalCertificates, type LocalCertificatesOptions } from "./local.js";
-export type { CertificateSource, KeyPair, SecretStorage } from "./source.js";
+export type { CertificateSource, KeyPair } from "./source.js";

@@ -6,8 +6,9 @@ import { join } from "node:path";
 import { createServer } from "node:tls";
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import type { SecretStorage } from "../../store/index.js";
 import { Authority } from "./authority.js";
-import { CA_SECRET, LocalCertificates, type SecretStorage } from "./index.js";
+import { CA_SECRET, LocalCertificates } from "./index.js";
 
 const log = pino({ level: "silent" });
 const DAY_MS = 86_400_000;

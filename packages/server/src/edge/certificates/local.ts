@@ -1,8 +1,9 @@
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
+import type { SecretStorage } from "../../store/index.js";
 import type { Authority } from "./authority.js";
-import type { CertificateSource, KeyPair, SecretStorage } from "./source.js";
+import type { CertificateSource, KeyPair } from "./source.js";
 
 /** The name of the local CA in the secret storage. */
 export const CA_SECRET = "tls-ca";

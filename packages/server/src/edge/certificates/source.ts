@@ -14,9 +14,3 @@ export interface CertificateSource {
 	/** Stops watching and renewing; the current certificate stays. */
 	close(): Promise<void>;
 }
-
-/** Sealed storage for the private key of the local CA. */
-export interface SecretStorage {
-	get(name: string): Promise<string | undefined>;
-	set(name: string, pem: string): Promise<void>;
-}

@@ -23,8 +23,8 @@ const newline = 0x0a;
 const recordSeparator = 0x1e;
 /** A line without an end is cut here, so that a program that prints no newline costs no memory. */
 const maxLineBytes = 16 * 1024;
-/** What any start's reports begin with; see `Supervisor`'s nonce. */
-const anyReport = /^\x1e[0-9a-f]{32} /;
+/** What follows RS in any start's reports; see `Supervisor`'s nonce. */
+const anyNonce = /^[0-9a-f]{32} /;
 
 export class ConsoleParser {
 	readonly #prefix: string;
@@ -100,7 +100,7 @@ export class ConsoleParser {
 		this.#pendingBytes = 0;
 		const report = text.startsWith(this.#prefix) ? parseReport(text.slice(this.#prefix.length)) : undefined;
 		// Of a run before this one, whose last reports were left unread when it ended.
-		if (report === undefined && anyReport.test(text)) return;
+		if (report === undefined && text.startsWith("\x1e") && anyNonce.test(text.slice(1, 34))) return;
 		if (report === undefined) {
 			this.#emit({ kind: "line", text, during: this.#step, endOffset });
 			return;
