@@ -2,4 +2,3 @@ export { type Config, describeSettings, type Flags, loadConfig, type SettingDesc
 export type { Demo } from "./demo.js";
 export { GangwayError } from "./errors.js";
 export { type Daemon, type Endpoints, startDaemon } from "./main.js";
-export { version } from "./version.js";
