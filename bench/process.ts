@@ -1,0 +1,144 @@
+/** Child processes of a run: started, watched for CPU and memory, and stopped by their own id. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import * as net from "node:net";
+
+const running = new Set<ChildProcess>();
+
+process.once("exit", () => {
+	for (const child of running) child.kill("SIGKILL");
+});
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+
+export interface Started {
+	readonly pid: number;
+	stop(): Promise<void>;
+}
+
+/** Starts a program and waits until it listens on all `ports`. */
+export async function startProcess(
+	command: string,
+	args: readonly string[],
+	ports: readonly number[],
+	env: NodeJS.ProcessEnv = {},
+): Promise<Started> {
+	const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
+	running.add(child);
+	let errors = "";
+	child.stderr?.on("data", (chunk: Buffer) => {
+		errors = (errors + chunk.toString()).slice(-4000);
+	});
+	const gone = new Promise<void>((resolve) => child.once("close", () => resolve()));
+	let ended = false;
+	void gone.then(() => {
+		ended = true;
+		running.delete(child);
+	});
+	for (const port of ports) {
+		for (let attempt = 0; !(await answers(port)); attempt++) {
+			if (ended || attempt > 200) throw new Error(`${command} did not start on port ${port}: ${errors}`);
+			await new Promise((resolve) => setTimeout(resolve, 50));
+		}
+	}
+	return {
+		pid: child.pid ?? 0,
+		stop: async () => {
+			child.kill("SIGTERM");
+			const late = setTimeout(() => child.kill("SIGKILL"), 3000);
+			await gone;
+			clearTimeout(late);
+		},
+	};
+}
+
+async function answers(port: number): Promise<boolean> {
+	return await new Promise((resolve) => {
+		const socket = net.connect(port, "127.0.0.1");
+		socket.once("connect", () => {
+			socket.destroy();
+			resolve(true);
+		});
+		socket.once("error", () => resolve(false));
+	});
+}
+
+export async function freePorts(count: number): Promise<number[]> {
+	const servers = Array.from({ length: count }, () => net.createServer());
+	const ports: number[] = [];
+	for (const server of servers) {
+		await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+		ports.push((server.address() as net.AddressInfo).port);
+	}
+	for (const server of servers) await new Promise((resolve) => server.close(resolve));
+	return ports;
+}
+
+/** A process and all below it. */
+function family(pid: number): number[] {
+	const parents = new Map<number, number>();
+	for (const entry of readdirSync("/proc")) {
+		if (!/^\d+$/.test(entry)) continue;
+		const fields = stat(Number(entry));
+		if (fields !== undefined) parents.set(Number(entry), Number(fields[1]));
+	}
+	const all = [pid];
+	for (const one of all) for (const [child, parent] of parents) if (parent === one) all.push(child);
+	return all;
+}
+
+/** The fields of /proc/<pid>/stat after the name: state, ppid, … */
+function stat(pid: number): string[] | undefined {
+	try {
+		const text = readFileSync(`/proc/${pid}/stat`, "latin1");
+		return text.slice(text.lastIndexOf(")") + 2).split(" ");
+	} catch {
+		return undefined;
+	}
+}
+
+const TICKS_PER_SECOND = 100;
+
+/** CPU time that a process and those below it have used, in seconds. */
+export function cpuSeconds(pid: number): number {
+	let ticks = 0;
+	for (const one of family(pid)) {
+		const fields = stat(one);
+		if (fields !== undefined) ticks += Number(fields[11]) + Number(fields[12]);
+	}
+	return ticks / TICKS_PER_SECOND;
+}
+
+/** Memory that a process and those below it hold, shared pages counted once each by their share, in bytes. */
+export function memoryBytes(pid: number): number {
+	let kilobytes = 0;
+	for (const one of family(pid)) {
+		try {
+			const text = readFileSync(`/proc/${one}/smaps_rollup`, "latin1");
+			kilobytes += Number(/^Pss:\s+(\d+)/m.exec(text)?.[1] ?? 0);
+		} catch {
+			// Gone meanwhile.
+		}
+	}
+	return kilobytes * 1024;
+}
+
+/** Runs a program to its end and returns what it printed. */
+export async function output(command: string, args: readonly string[]): Promise<string> {
+	return await new Promise((resolve, reject) => {
+		const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+		running.add(child);
+		let [text, errors] = ["", ""];
+		child.stdout.on("data", (chunk: Buffer) => {
+			text += chunk.toString();
+		});
+		child.stderr.on("data", (chunk: Buffer) => {
+			errors += chunk.toString();
+		});
+		child.once("error", reject);
+		child.once("close", (code) => {
+			running.delete(child);
+			if (code === 0) resolve(text);
+			else reject(new Error(`${command} ended with ${code}: ${errors}${text}`));
+		});
+	});
+}
