@@ -55,7 +55,7 @@ setup() { # more Debian packages ...
 install_modules() {
 	[ node_modules/.package-lock.json -nt package-lock.json ] && return
 	log=$(mktemp)
-	echo "gangway: npm ci (about a minute, the first time)" >&2
+	echo "gangway: npm ci (a minute or two, the first time)" >&2
 	if ! npm ci --no-fund --no-audit >"$log" 2>&1; then
 		# Where no prebuilt binary of a native module can be had, it is compiled.
 		# shellcheck disable=SC2046

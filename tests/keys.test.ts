@@ -13,7 +13,7 @@ let daemon: Daemon;
 let a: Box;
 let b: Box;
 beforeAll(async () => {
-	// With the demo, which leaves the host CA's key in a known_hosts file.
+	// With the demo: its ssh command is tried as it was printed.
 	daemon = await Daemon.start({ command: "up" });
 	[a, b] = await Promise.all([Box.create(daemon), Box.create(daemon)]);
 });
@@ -92,7 +92,7 @@ describe("without a key", () => {
 });
 
 describe("one @cert-authority line", () => {
-	const knownHosts = () => join(daemon.dataDir, "demo/known_hosts");
+	const knownHosts = () => join(daemon.dataDir, "ssh_known_hosts");
 	const strictly = (client: SshClient, file: string) =>
 		client.with({ StrictHostKeyChecking: "yes", UserKnownHostsFile: file, GlobalKnownHostsFile: "/dev/null" });
 

@@ -6,6 +6,7 @@ const { version } = createRequire(import.meta.url)("../package.json") as { versi
 const program = new Command("gangway")
 	.description("Self-hosted devboxes that people and agents can reach")
 	.version(version)
+	.configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, "gangway:")) })
 	.exitOverride();
 for (const [name, description] of [
 	["serve", "Run the daemon in the foreground"],

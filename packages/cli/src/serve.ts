@@ -6,7 +6,7 @@ import { createLog } from "./log.js";
 export function serveCommand(name: "serve" | "up", description: string): Command {
 	const command = new Command(name)
 		.description(description)
-		.option("--config <path>", "settings file (default: gangway.yaml where it is)");
+		.option("--config <path>", "settings file, YAML (default: gangway.yaml in the working directory, if there is one)");
 	for (const setting of describeSettings()) command.addOption(option(setting));
 	return command.action(async (flags: Record<string, string | boolean>) => serve(flags, name === "up"));
 }

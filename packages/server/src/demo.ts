@@ -71,6 +71,8 @@ function createDemo({ devboxes, actor }: DemoOptions): Promise<Devbox> {
 					`until (: </dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.02; done`,
 				],
 				afterIdle: { idleTimeSeconds: 1800, onIdle: "suspend" },
+				// So that the printed command works at any time; whoever reaches it is on this machine by default.
+				resumeTriggers: { ssh: true },
 			},
 			tunnel: { authMode: "open", httpKeepAlive: true, wakeOnHttp: true },
 		},

@@ -58,7 +58,7 @@ export async function documentation(app: App, version: string, components: reado
 		routePrefix: "/docs",
 		staticCSP: contentSecurityPolicy,
 		theme: { title: "Gangway API" },
-		uiConfig: { deepLinking: true, displayRequestDuration: true },
+		uiConfig: { layout: "BaseLayout", deepLinking: true, displayRequestDuration: true },
 	});
 	app.get("/openapi.json", { schema: { hide: true } }, async () => app.swagger());
 }

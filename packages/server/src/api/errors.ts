@@ -19,11 +19,15 @@ export function toWireError(error: unknown, requestId: string): WireError {
 	return wire(500, "internal", `internal error (request ${requestId})`);
 }
 
-/** What Fastify throws before a handler runs, by its code. */
+const diskFull = [503, "unavailable", "the disk of this Gangway is full: nothing can be stored"] as const;
+
+/** What Fastify throws before a handler runs, and what a full disk makes of any call, by its code. */
 const httpErrors: Readonly<Record<string, readonly [status: number, code: string, message: string]>> = {
 	FST_ERR_CTP_BODY_TOO_LARGE: [413, "payload_too_large", "body: is larger than this server accepts"],
 	FST_ERR_CTP_INVALID_MEDIA_TYPE: [415, "unsupported_media_type", "content-type: must be application/json"],
 	FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, "bad_request", "content-length: does not match the body"],
+	SQLITE_FULL: diskFull,
+	ENOSPC: diskFull,
 	FST_ERR_BAD_URL: [400, "bad_request", "the path is not valid percent-encoding"],
 };
 

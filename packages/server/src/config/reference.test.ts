@@ -40,6 +40,6 @@ test("the reference is a table with a row for each", () => {
 
 test("docs/configuration.md is the table of settings", async () => {
 	const head =
-		"# Settings\n\nFlags win over variables, variables over the file `gangway.yaml` (or `--config <path>`), the file over defaults.\nA wrong value or an unknown key stops the start with one line that says which.\n\n";
+		"# Settings\n\nFlags win over variables, variables over the file `gangway.yaml`, the file over defaults. The file holds lines such as `log_level: debug`\nand lies in the directory where the daemon is started, or where `--config <path>` says.\nA wrong value or an unknown key stops the start with one line that says which.\n\n";
 	await expect(`${head}${settingsReference()}`).toMatchFileSnapshot("../../../../docs/configuration.md");
 });

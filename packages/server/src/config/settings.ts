@@ -60,7 +60,7 @@ export const settings: { readonly [K in SettingKey]: Setting<Config[K]> } = {
 		kind: values.port,
 		default: () => 7022,
 		defaultText: "7022",
-		about: "Plain SSH. In production 22.",
+		about: "Kept for plain SSH (22 in production), which is not there yet: nothing listens on it.",
 	},
 	sshHost: {
 		kind: values.host,

@@ -1,5 +1,7 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { pino } from "pino";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Seal, secretStorage } from "../store/index.js";
 import { openTestStore } from "../store/store.fixture.js";
 import type { Actor, CreateParams, Devbox } from "./devbox.js";
@@ -383,9 +385,14 @@ test.each([
 	[{ launchParameters: { customCpuCores: 2 } }, "launch_parameters.custom_cpu_cores"],
 	[{ environmentVariables: { "A B": "1" } }, "environment_variables.A B"],
 	[{ environmentVariables: { KEY: "a\nb" } }, "environment_variables.KEY"],
+	[{ environmentVariables: { KEY: "a".repeat(128 * 1024) } }, "environment_variables.KEY"],
+	[
+		{ environmentVariables: Object.fromEntries(Array.from("abcdefghijklmnop", (name) => [name, "a".repeat(70_000)])) },
+		"environment_variables",
+	],
 	[{ files: { "../x": "" } }, 'file_mounts["../x"]'],
 	[{ entrypoint: " " }, "entrypoint"],
-] as const)("%j is refused and the field named", async (params, field) => {
+] as const)("wrong parameters (%#) are refused and the field named", async (params, field) => {
 	await expect(devboxes.create(actor, params as CreateParams)).rejects.toMatchObject({ status: 400, field });
 });
 
@@ -394,4 +401,68 @@ test("a lifetime beyond the installation's maximum is refused", async () => {
 	await expect(devboxes.create(actor, { launchParameters: { keepAliveTimeSeconds: 61 } })).rejects.toMatchObject({
 		field: "launch_parameters.keep_alive_time_seconds",
 	});
+});
+
+function diskFull(): Error {
+	return Object.assign(new Error("write failed"), { code: "ENOSPC" });
+}
+
+test("a full disk at the first start is named as the reason", async () => {
+	runtime.at = (point) => {
+		if (point === "create:before") throw new Error("the devbox could not be created", { cause: diskFull() });
+	};
+	const { id } = await devboxes.create(actor, {});
+	expect(await reach(id, "failure")).toMatchObject({ failureReason: "out_of_disk" });
+	expect(await devboxes.logs(actor, id)).toMatchObject([{ message: expect.stringContaining("disk is full") }]);
+});
+
+test("a box is not stuck half way by an operation that failed: it is tried again", async () => {
+	vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+	try {
+		const { id } = await running();
+		const failed = new Promise<void>((resolve) => {
+			runtime.at = (point) => {
+				if (point !== "stop:before") return;
+				runtime.at = () => undefined;
+				resolve();
+				throw diskFull();
+			};
+		});
+		await devboxes.suspend(actor, id);
+		await failed;
+		await expect.poll(() => vi.getTimerCount()).toBeGreaterThan(0);
+		expect((await devboxes.get(actor, id)).status).toBe("suspending");
+		await vi.advanceTimersByTimeAsync(60_000);
+		expect((await reach(id, "suspended")).status).toBe("suspended");
+	} finally {
+		vi.useRealTimers();
+	}
+});
+
+test("a log that cannot be written keeps no box from starting, stopping or being removed", async () => {
+	await writeFile(join(store.dataDir, "logs"), "not a directory");
+	runtime.onStart = (id) => {
+		runtime.print(id, "hello\n");
+		runtime.report(id, "initialized");
+	};
+	const { id } = await suspended();
+	expect(await devboxes.logs(actor, id)).toEqual([]);
+	await devboxes.shutdown(actor, id);
+	await expect.poll(() => runtime.boxes.size).toBe(0);
+});
+
+test("of a box that prints without end the reports are still heard, and the log says what is missing", async () => {
+	runtime.onStart = async (id) => {
+		await expect.poll(() => runtime.boxes.get(id)?.followers).toHaveLength(1);
+		for (let n = 0; n < 3; n++) runtime.print(id, "y\n".repeat(30_000));
+		runtime.report(id, "initialized");
+		runtime.print(id, "y\n".repeat(1000));
+		runtime.exit(id);
+	};
+	const { id } = await devboxes.create(actor, {});
+	const box = await reach(id, "suspended");
+	expect(path(box)).toContain("running");
+	const messages = (await devboxes.logs(actor, id)).map(({ message }) => message);
+	expect(messages.filter((message) => message === "y").length).toBeLessThan(80_000);
+	expect(messages.filter((message) => /bytes of output are left out/.test(message ?? ""))).toHaveLength(1);
 });

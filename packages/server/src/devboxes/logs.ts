@@ -4,8 +4,8 @@ import type { LogEntry } from "./devbox.js";
 
 /** A log file that grows past this becomes the older half; the half before that is dropped. */
 const maxFileBytes = 4 * 1024 * 1024;
-/** What waits for the disk, at most; lines beyond are dropped and counted. */
-const maxPendingBytes = 1024 * 1024;
+/** What waits for the disk, at most, a chunk of the console of nothing but short lines; lines beyond are dropped and counted. */
+const maxPendingBytes = 8 * 1024 * 1024;
 
 interface StoredEntry extends LogEntry {
 	/** Where in the console this entry ends, so that a restarted daemon goes on from there. */
@@ -37,9 +37,14 @@ export class DevboxLogs {
 		return writer.append({ ...entry, offset });
 	}
 
+	/** Resolves when nothing waits for the disk. */
+	async flushed(devboxId: string): Promise<void> {
+		await this.#writers.get(devboxId)?.flushed();
+	}
+
 	/** Oldest first. */
 	async read(devboxId: string): Promise<LogEntry[]> {
-		await this.#writers.get(devboxId)?.flushed();
+		await this.flushed(devboxId);
 		return (await this.#entries(devboxId)).map(({ offset: _, ...entry }) => entry);
 	}
 

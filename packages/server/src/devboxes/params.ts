@@ -37,7 +37,12 @@ function checkUser(user: LaunchParameters["user"]): void {
 	}
 }
 
+/** Linux starts no program with a string of 128 KiB in its environment, nor with 2 MiB of it and its arguments together. */
+const maxVariableBytes = 96 * 1024;
+const maxEnvironmentBytes = 1024 * 1024;
+
 function checkEnvironment(variables: Readonly<Record<string, string>>): void {
+	let total = 0;
 	for (const [name, value] of Object.entries(variables)) {
 		if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
 			throw new InvalidError(
@@ -52,6 +57,14 @@ function checkEnvironment(variables: Readonly<Record<string, string>>): void {
 				"must hold no line break and no NUL; for a key or a document use file_mounts",
 			);
 		}
+		const bytes = Buffer.byteLength(name) + Buffer.byteLength(value);
+		total += bytes + 10; // The string's end and its pointer.
+		if (bytes > maxVariableBytes) {
+			throw new InvalidError(`environment_variables.${name.slice(0, 64)}`, "must have at most 96 KiB; use file_mounts");
+		}
+	}
+	if (total > maxEnvironmentBytes) {
+		throw new InvalidError("environment_variables", "must have at most 1 MiB together; use file_mounts");
 	}
 }
 

@@ -84,8 +84,13 @@ export class Supervisor {
 				await this.#boot(row);
 			} catch (error) {
 				this.#options.log.error({ err: error, devboxId }, "a devbox could not be started");
-				await this.#note(devboxId, "error", "the devbox could not be started");
-				await this.#startFailed(row, "execution_failed");
+				const full = isDiskFull(error);
+				await this.#note(
+					devboxId,
+					"error",
+					`the devbox could not be started${full ? ": the host's disk is full" : ""}`,
+				);
+				await this.#startFailed(row, full ? "out_of_disk" : "execution_failed");
 			}
 		});
 	}
@@ -205,14 +210,16 @@ export class Supervisor {
 		const { runtime, logs } = this.#options;
 		const launch = launchOf(row);
 		let work: Promise<unknown> = Promise.resolve();
+		const reported = (report: Report): Promise<void> =>
+			this.#reported(row.id, report).catch((error: unknown) => {
+				this.#options.log.error({ err: error, devboxId: row.id }, "what a devbox reported could not be recorded");
+				this.#later(() => this.#runs.get(row.id) === run && reported(report));
+			});
 		// An entry is written after the reports before it have taken effect: its offset is where a restarted daemon goes on.
 		const onItem = (item: ConsoleItem) => {
 			if (item.kind === "line") lines.take();
 			work = work
-				.then(() => (item.kind === "report" ? this.#reported(row.id, item.report) : undefined))
-				.catch((error: unknown) => {
-					this.#options.log.error({ err: error, devboxId: row.id }, "what a devbox reported could not be recorded");
-				})
+				.then(() => (item.kind === "report" ? reported(item.report) : undefined))
 				// Not waited for: the log keeps the order, writes many lines at once, and has its own bound.
 				.then(() => void this.#record(row.id, launch, item));
 		};
@@ -235,7 +242,7 @@ export class Supervisor {
 				noteLeftOut(end - chunk.length);
 				parser.push(chunk, end);
 			}
-			return work;
+			return work.then(() => logs.flushed(row.id));
 		});
 		const finished = attachment.exited.then(async (exit) => {
 			noteLeftOut(endOffset);
@@ -340,14 +347,25 @@ export class Supervisor {
 	#locked(devboxId: string, retry: Operation, task: () => Promise<void>): Promise<void> {
 		return this.#locks.run(devboxId, task).catch((error: unknown) => {
 			this.#options.log.error({ err: error, devboxId }, `${retry} failed and is tried again`);
-			if (this.#closed) return;
-			const timer = setTimeout(() => {
-				this.#retries.delete(timer);
-				void this[retry](devboxId);
-			}, this.#options.retryMs ?? 5_000);
-			this.#retries.add(timer);
+			this.#later(() => this[retry](devboxId));
 		});
 	}
+
+	#later(task: () => unknown): void {
+		if (this.#closed) return;
+		const timer = setTimeout(() => {
+			this.#retries.delete(timer);
+			void task();
+		}, this.#options.retryMs ?? 5_000);
+		this.#retries.add(timer);
+	}
+}
+
+/** Whether want of space is why: the store, the file system or a tool of the host says so. */
+function isDiskFull(error: unknown): boolean {
+	const { code = "", message = "", cause } = Object(error) as { code?: string; message?: string; cause?: unknown };
+	if (/^(ENOSPC|EDQUOT|SQLITE_FULL)$/.test(code) || message.includes("No space left on device")) return true;
+	return cause !== undefined && isDiskFull(cause);
 }
 
 /** Keeps a box that prints without end from taking the daemon's time. */

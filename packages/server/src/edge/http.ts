@@ -125,10 +125,38 @@ export class HttpFront {
 
 	#beginSession(connection: Connection, session: ServerHttp2Session): void {
 		this.#connections.set(session, connection);
-		connection.onDrain = () => session.close();
+		const close = session.close.bind(session);
+		connection.onDrain = () => {
+			if (connection.requests === 0) {
+				setImmediate(() => {
+					close();
+					session.destroy();
+				});
+			} else if (!session.destroyed) session.goaway();
+		};
+		// Node calls this at a client's GOAWAY. It uses freed memory when a request arrives at a session that is closed but
+		// not destroyed (nodejs/node#64113), so none is ever left in between.
+		session.close = () => void setImmediate(() => connection.drain());
 		session.once("connect", () => session.setLocalWindowSize(SESSION_WINDOW));
-		session.setTimeout(this.#options.keepAliveMs, () => {
-			if (connection.requests === 0) session.close();
+		this.#limitSilence(connection, session);
+	}
+
+	/**
+	 * Ends a silent session: at once without requests, else if its client does not answer either. After some errors of the
+	 * protocol Node reads no more, not even the end of the connection, and tells nobody.
+	 */
+	#limitSilence(connection: Connection, session: ServerHttp2Session): void {
+		const { keepAliveMs } = this.#options;
+		session.setTimeout(keepAliveMs, () => {
+			if (connection.requests === 0) {
+				session.close();
+				return;
+			}
+			const lost = setTimeout(() => session.destroy(), keepAliveMs);
+			session.ping((error) => {
+				clearTimeout(lost);
+				if (!error) this.#limitSilence(connection, session);
+			});
 		});
 	}
 
@@ -140,6 +168,8 @@ export class HttpFront {
 	}
 
 	#stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, rawHeaders: readonly string[]): void {
+		// A client may break a stream before it is told of here, and nobody else listens yet.
+		stream.on("error", ignore);
 		const connection = stream.session && this.#connections.get(stream.session);
 		if (!connection) {
 			stream.destroy();

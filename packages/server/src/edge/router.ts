@@ -24,7 +24,11 @@ const NO_HOST: Route = {
 	status: 400,
 	message: "the request needs exactly one Host and a path as its target",
 };
-const NOT_OURS: Route = { to: "refuse", status: 421, message: "this server does not answer for that host name" };
+const NOT_OURS: Route = {
+	to: "refuse",
+	status: 421,
+	message: "this server does not answer for that host name (setting api_hosts)",
+};
 const TOO_LATE: Route = {
 	to: "refuse",
 	status: 421,
@@ -118,8 +122,16 @@ export function headerOf(headers: IncomingHttpHeaders): Addressed["header"] {
 	return (name) => headers[name]?.toString();
 }
 
+/** As the API's errors have them. */
+const codes: Readonly<Record<number, string>> = {
+	308: "moved",
+	400: "bad_request",
+	421: "misdirected_request",
+	500: "internal_error",
+};
+
 function send(response: Response, status: number, headers: Record<string, string>, message: string): void {
-	const body = JSON.stringify({ message });
+	const body = JSON.stringify({ message, code: codes[status] });
 	const all = { ...headers, "content-type": "application/json", "content-length": Buffer.byteLength(body) };
 	// Both kinds of response have these; only their overloads differ.
 	(response as ServerResponse).writeHead(status, all).end(body);

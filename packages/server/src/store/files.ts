@@ -16,7 +16,10 @@ import { ConfigError } from "../errors.js";
 
 /** Makes the directory and its parents where they are missing, open to their owner alone. An existing one is left as it is. */
 export function ensurePrivateDirectory(directory: string): void {
-	mkdirSync(directory, { recursive: true, mode: 0o700 });
+	// Not `recursive`: below a directory that takes none, such as /proc, node tries for ever.
+	if (statSync(directory, { throwIfNoEntry: false })?.isDirectory()) return;
+	if (!existsSync(dirname(directory))) ensurePrivateDirectory(dirname(directory));
+	mkdirSync(directory, { mode: 0o700 });
 }
 
 /**

@@ -1,5 +1,5 @@
 import Database from "better-sqlite3";
-import { SqliteDialect } from "kysely";
+import { type DatabaseConnection, type Driver, SqliteDialect, SqliteDriver } from "kysely";
 import type { DatabaseAdapter } from "./adapter.js";
 import { ensurePrivateFile } from "./files.js";
 
@@ -10,10 +10,38 @@ export function sqlite(file: string): DatabaseAdapter {
 	return {
 		name: "sqlite",
 		supportsSeveralDaemons: false,
-		dialect: new SqliteDialect({ database: async () => openDatabase(file) }),
+		dialect: new FileDialect(file),
 		isDamage: (cause) => /^SQLITE_(NOTADB|CORRUPT)/.test(sqliteCode(cause)),
 		accessProblem: (cause) => /^SQLITE_(CANTOPEN|READONLY|PERM|FULL|IOERR)/.exec(sqliteCode(cause))?.[0],
 	};
+}
+
+class FileDialect extends SqliteDialect {
+	readonly #file: string;
+
+	constructor(file: string) {
+		super({ database: async () => openDatabase(file) });
+		this.#file = file;
+	}
+
+	override createDriver(): Driver {
+		return new FileDriver(this.#file);
+	}
+}
+
+class FileDriver extends SqliteDriver {
+	readonly #opened: { database?: Database.Database };
+
+	constructor(file: string) {
+		const opened: { database?: Database.Database } = {};
+		super({ database: async () => (opened.database = openDatabase(file)) });
+		this.#opened = opened;
+	}
+
+	/** On a full disk SQLite has rolled back by itself already, and an error about that would hide the one that matters. */
+	override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+		if (this.#opened.database?.inTransaction) await super.rollbackTransaction(connection);
+	}
 }
 
 function openDatabase(file: string): Database.Database {

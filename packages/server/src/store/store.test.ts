@@ -134,6 +134,7 @@ test("a data directory that cannot be used is a line about the setting", async (
 	writeFileSync(file, "");
 	await expect(openStore({ dataDir: file })).rejects.toMatchObject(line(file, "EEXIST"));
 	await expect(openStore({ dataDir: join(file, "x") })).rejects.toMatchObject(line(join(file, "x"), "ENOTDIR"));
+	await expect(openStore({ dataDir: "/proc/gangway" })).rejects.toMatchObject(line("/proc/gangway", "ENOENT"));
 	mkdirSync(join(directory, "gangway.db"));
 	await expect(openStore({ dataDir: directory })).rejects.toMatchObject(line(directory, "SQLITE_CANTOPEN"));
 });
@@ -173,3 +174,13 @@ async function openInChild(dataDir: string) {
 	const [line] = (await once(child.stdout, "data")) as [Buffer];
 	return { process: child, firstLine: line.toString().trim() };
 }
+
+test("a transaction for which there is no space says so, and the next one works", async () => {
+	const store = await openTestStore();
+	const team = (id: string, name: string) =>
+		store.transaction((trx) => trx.insertInto("teams").values({ id, name, created_at_ms: 0 }).execute());
+	await sql`PRAGMA max_page_count = 1`.execute(store.db);
+	await expect(team("team_big", "x".repeat(1_000_000))).rejects.toMatchObject({ code: "SQLITE_FULL" });
+	await sql`PRAGMA max_page_count = 100000`.execute(store.db);
+	await team("team_small", "x");
+});

@@ -97,9 +97,11 @@ export class Tunnel {
 		if (upgraded) this.#upgrades++;
 		this.#bytesIn += bytesFromClient;
 		this.#bytesOut += bytesToClient;
-		if (!this.#log.isLevelEnabled("debug")) return;
+		// What a user is shown with a request id must be found in the log, so failures of ours are no debug matter.
+		const level = record.local && status >= 500 ? "info" : "debug";
+		if (!this.#log.isLevelEnabled(level)) return;
 		// Never the target: query strings carry tokens.
-		this.#log.debug(
+		this.#log[level](
 			{
 				requestId,
 				devboxId,

@@ -41,7 +41,7 @@ describe("wait_for_status", () => {
 		expect((await answer).json()).toMatchObject({ status: "running" });
 	});
 
-	test.each([0, 0.02])("408 when the time that was asked for, %s s, is over", async (timeout_seconds) => {
+	test.each([0, 0.02, 0.0205])("408 when the time that was asked for, %s s, is over", async (timeout_seconds) => {
 		const response = await wait({ statuses: ["running"], timeout_seconds });
 		expect([response.statusCode, response.json().code]).toEqual([408, "timeout"]);
 		expect(response.headers).not.toHaveProperty("x-should-retry");

@@ -51,3 +51,24 @@ test("any bytes are read without an error, and a line without an end takes no un
 	for (let i = 1; i <= 100; i++) parser.push(Buffer.alloc(1000, "x"), i * 1000);
 	expect(items.length).toBeGreaterThanOrEqual(5);
 });
+
+test("reports of an earlier start are nobody's output", () => {
+	const old = `${rs}${"ab".repeat(16)} stopped\n`;
+	expect(parse(`${old}hello\n`)).toMatchObject([{ kind: "line", text: "hello" }]);
+});
+
+test("skimming hears every report wherever the chunks are cut, and no line", () => {
+	const reports = parse(sample).flatMap((item) => (item.kind === "report" ? [item] : []));
+	fc.assert(
+		fc.property(fc.integer({ min: 1, max: 40 }), (size) => {
+			const items: ConsoleItem[] = [];
+			const parser = new ConsoleParser(nonce, (item) => items.push(item));
+			const bytes = Buffer.from(sample);
+			for (let start = 0; start < bytes.length; start += size) {
+				const chunk = bytes.subarray(start, start + size);
+				parser.skim(chunk, start + chunk.length);
+			}
+			expect(items).toEqual(reports);
+		}),
+	);
+});

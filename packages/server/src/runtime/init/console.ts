@@ -72,9 +72,11 @@ export class ConsoleParser {
 			const end = begin < 0 ? -1 : bytes.indexOf(newline, begin);
 			if (end < 0) {
 				// It may go on in the next chunk, and so may a prefix.
-				const rest = begin < 0 ? Math.max(at, bytes.length - prefix.length + 1) : begin;
-				this.#pending = bytes.length - rest > maxLineBytes ? [] : [bytes.subarray(rest)];
-				this.#pendingBytes = this.#pending[0]?.length ?? 0;
+				const from = Math.max(at, bytes.length - prefix.length + 1);
+				const rest = begin < 0 ? bytes.indexOf(recordSeparator, from) : begin;
+				const keeps = rest >= 0 && bytes.length - rest <= maxLineBytes;
+				this.#pending = keeps ? [bytes.subarray(rest)] : [];
+				this.#pendingBytes = keeps ? bytes.length - rest : 0;
 				return;
 			}
 			this.#pending = [bytes.subarray(begin, end)];

@@ -1,5 +1,5 @@
 import { randomBytes, randomInt } from "node:crypto";
-import { readdir, rename } from "node:fs/promises";
+import { readdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { RuntimeError } from "../../errors.js";
 import type { Boot, BoxSpec, Exit } from "../runtime.js";
@@ -159,6 +159,8 @@ export class Installation {
 			cgroups.create(box.id, spec.limits),
 			this.network.removeLink(box.facts.host),
 			makeLayers(box.disk, layers),
+			// Its reader comes before its writer.
+			writeFile(box.console, "", { flag: "a", mode: 0o600 }),
 		]);
 		let processes: BoxProcesses | undefined;
 		const launched = await launch({
@@ -197,14 +199,18 @@ export class Installation {
 	/** Takes back what a run had of the host. What cannot be taken back now is left to the next start or `clean`. */
 	async #finish(box: Box): Promise<Exit> {
 		const { cgroups, log } = this.#parts;
-		try {
+		// Each by itself: on a full disk nothing can be noted, and the rest must go all the same.
+		const attempt = (work: Promise<void>) =>
+			work.catch((err: unknown) => {
+				log.warn({ err, devbox: box.id }, "what a stopped devbox had of the host could not all be removed");
+			});
+		const note = async () => {
 			box.lastExit = { outOfMemory: (await cgroups.oomKills(box.id)) > 0 };
-			// Before the group and its counter are gone.
 			await box.writeRun({ kind: "ended", exit: box.lastExit });
-			await Promise.all([cgroups.remove(box.id), this.network.removeLink(box.facts.host)]);
-		} catch (err) {
-			log.warn({ err, devbox: box.id }, "what a stopped devbox had of the host could not all be removed");
-		}
+		};
+		// Before the group and its counter are gone.
+		await attempt(note());
+		await Promise.all([attempt(cgroups.remove(box.id)), attempt(this.network.removeLink(box.facts.host))]);
 		return box.lastExit;
 	}
 }

@@ -209,6 +209,18 @@ describe("the host's files", () => {
 		await expect(tool("ls", "/usr/local/x")).rejects.toThrow();
 	});
 
+	it("are no part of a start that a box has laid traps for", async () => {
+		const spec = specOf("dbx_traps");
+		await host.runtime.create(spec);
+		const traps = new TestBox(host.runtime, spec);
+		await traps.start();
+		await traps.ok("cd /etc; rm -f hosts hostname resolv.conf; mkfifo hosts; mkdir -p hostname/x resolv.conf/x");
+		await traps.stop();
+		await traps.start();
+		expect(await traps.ok("cat /etc/hostname; getent hosts dbx-traps; cat /etc/resolv.conf")).toContain(traps.address);
+		await host.runtime.destroy("dbx_traps");
+	});
+
 	it("cannot be reached by links on a box's disk at its next start", async () => {
 		const spec = specOf("dbx_links");
 		await host.runtime.create(spec);

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { RuntimeError } from "../../errors.js";
-import { agentBoot, askAgent, initPid, specOf, TestHost, tool } from "./box.fixture.js";
+import { agentBoot, askAgent, initPid, specOf, TestBox, TestHost, tool } from "./box.fixture.js";
 
 function scriptBoot(init: string) {
 	return { files: [{ path: "init", mode: 0o700, content: init }] };
@@ -164,6 +164,28 @@ dpkg-deb --root-owner-group --build p probe.deb && dpkg -i probe.deb`);
 		expect(limits).toMatch(/^50000/);
 	});
 
+	it("gives groups and network back also when nothing can be noted, as on a full disk", async () => {
+		const box = await host.box("dbx_full");
+		const note = join(host.dataDir, "devboxes", "dbx_full", "run.json");
+		await rm(note);
+		await mkdir(join(note, "in the way"), { recursive: true });
+		await box.stop();
+		expect(host.warnings).toHaveLength(1);
+		expect(await tool("find", "/sys/fs/cgroup", "-name", "dbx_full")).toBe("");
+		expect((await host.traces()).filter((line) => /\bgw[a-z0-9]{4}-\d/.test(line))).toEqual([]);
+		await host.runtime.destroy("dbx_full");
+	});
+
+	it("shows the console of a start whose console.log somebody has removed", async () => {
+		const box = await host.box("dbx_console");
+		await box.stop();
+		await rm(join(host.dataDir, "devboxes", "dbx_console", "console.log"));
+		const again = new TestBox(host.runtime, box.spec);
+		await again.start();
+		expect(again.output).toContain("agent listens");
+		await host.runtime.destroy("dbx_console");
+	});
+
 	it("gives delivered output back to the disk", async () => {
 		await host.dispose();
 		host = await TestHost.open({ consoleKeepBytes: 64 * 1024 });
@@ -273,6 +295,9 @@ describe("after a crash of the daemon", () => {
 		await rm(join(devboxes, "dbx_a", "run.json"));
 		await mkdir(join(devboxes, ".new-dbx_b-00", "disk"), { recursive: true });
 		await mkdir(join(devboxes, ".trash-dbx_c-00", "disk"), { recursive: true });
+		// A disk whose box.json is gone, and what a file system has at its top.
+		await mkdir(join(devboxes, "dbx_d", "disk"), { recursive: true });
+		await mkdir(join(devboxes, "lost+found"));
 		await writeFile(join(host.dataDir, "linux", "network.json.0.tmp"), "");
 		const tag = await host.tag();
 		await tool("ip", "link", "add", `gw${tag}-77`, "type", "veth", "peer", "name", `gw${tag}-78`);
@@ -280,27 +305,46 @@ describe("after a crash of the daemon", () => {
 		await host.reopen();
 		expect(await host.runtime.list()).toEqual(["dbx_a"]);
 		expect(await host.runtime.inspect("dbx_a")).toEqual({ kind: "stopped" });
-		expect(await readdir(devboxes)).toEqual(["dbx_a"]);
+		expect((await readdir(devboxes)).sort()).toEqual(["dbx_a", "dbx_d", "lost+found"]);
+		expect(host.warnings).toHaveLength(2);
 		const traces = await host.traces();
 		expect(traces.filter((line) => line.includes("dbx_a") || /\bgw[a-z0-9]{4}-\d/.test(line))).toEqual([]);
 		expect(traces.filter((line) => line.startsWith("table"))).toHaveLength(1);
 		await host.runtime.start(specOf("dbx_a"), agentBoot);
 	});
 
-	/** Starts a box in a process of its own that can be killed. */
-	async function daemonStarts(id: string, node = process.execPath): Promise<{ address: string }> {
+	it("lets no link take the place of a layer below another, over the programs of the next start", async () => {
+		// The host's own mounts below /usr, in a namespace of the test's own.
+		const mounts = "mount -t tmpfs a /usr/src && mkdir -p /usr/src/sub/own && mount -t tmpfs b /usr/src/sub/own";
+		const command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", `${mounts} && exec "$0" "$@"`];
+		const { address } = await daemonStarts("dbx_a", ...command, process.execPath);
+		const plant = "for name in grep ip nsenter rm tar; do cp /bin/false /usr/src/sub/own/$name; done";
+		const link = "mv /usr/src/sub /usr/src/moved && mkdir /usr/src/sub && ln -s /usr/bin /usr/src/sub/own";
+		expect(await askAgent(address, `${plant} && ${link} && echo linked`)).toMatchObject({ stdout: "linked\n" });
+		await killed();
+		await daemonStarts("dbx_a", ...command, process.execPath);
+		const read = () => askAgent(address, "readlink /usr/src/sub/own").catch(() => undefined);
+		await expect.poll(read, { timeout: 10_000 }).toMatchObject({ stdout: "/usr/bin\n" });
+		await killed();
+		await host.reopen();
+	});
+
+	/** Starts a box, anew when it runs, in a process of its own that can be killed. */
+	async function daemonStarts(id: string, ...command: string[]): Promise<{ address: string }> {
+		const [first = process.execPath, ...rest] = command;
 		const program = `
 			import { LinuxRuntime } from "${join(compiled, "runtime/linux/index.js")}";
 			const [dataDir, spec, boot] = JSON.parse(process.argv[1]);
 			const runtime = new LinuxRuntime({ dataDir });
 			await runtime.open();
 			await runtime.create(spec);
+			await runtime.stop(spec.id, { graceMs: 0 });
 			const started = await runtime.start(spec, boot);
 			runtime.attach(spec.id, 0, (chunk) => {
 				if (String(chunk).includes("agent listens")) console.log(JSON.stringify(started));
 			});`;
 		const input = JSON.stringify([host.dataDir, specOf(id), agentBoot]);
-		daemon = spawn(node, ["--input-type=module", "--eval", program, "--", input], {
+		daemon = spawn(first, [...rest, "--input-type=module", "--eval", program, "--", input], {
 			stdio: ["ignore", "pipe", "inherit"],
 		});
 		return await new Promise((resolve, reject) => {

@@ -116,10 +116,6 @@ export class Client extends Timed implements Downstream {
 		this.gone();
 	}
 
-	get idle(): boolean {
-		return this.state === HEAD;
-	}
-
 	override expired(): void {
 		if (this.state === HEAD && this.pending !== undefined) this.reject(408);
 		else if (this.state === HEAD) this.closeGently();

@@ -55,7 +55,8 @@ export class Engine {
 	acceptHttp2Stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, options: Http2Options): void {
 		if (this.core.closing) {
 			stream.on("error", () => {});
-			stream.close(REFUSED_STREAM);
+			// Not at once: Node may be in the middle of reading this stream, and nghttp2 would lose it under its feet.
+			setImmediate(() => stream.close(REFUSED_STREAM));
 			return;
 		}
 		let over = false;

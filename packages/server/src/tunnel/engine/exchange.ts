@@ -89,6 +89,10 @@ export class Exchange {
 		this.bytesFromClient += chunk.length;
 		if (this.reached) this.decision.activity?.();
 		const framed = this.chunked && !this.upgraded;
+		if (!framed && !this.holding) {
+			this.replay = undefined;
+			return this.upstream?.sendBytes(chunk) ?? true;
+		}
 		if (chunk.length <= SMALL) {
 			const text = latin1(chunk, 0, chunk.length);
 			return this.write(framed ? chunkLine(chunk.length) + text + CRLF : text);

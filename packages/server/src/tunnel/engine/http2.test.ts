@@ -154,6 +154,24 @@ describe("HTTP/2", () => {
 		expect(got.trailers).toMatchObject({ "x-t": "1" });
 	});
 
+	it.each([
+		["an interim response", "HTTP/1.1 103 Early Hints\r\nFIELDS\r\n", "X-T: 1\r\n"],
+		["trailers", "", "FIELDS"],
+		["a head", "HTTP/1.1 200 OK\r\nFIELDSTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", ""],
+	])("does not end the daemon where a box puts what Node refuses into %s", async (_where, before, trailers) => {
+		const refused = "HTTP2-Settings: x\r\nHost: a\r\nHost: b\r\nUser-Agent: a\r\nUser-Agent: b\r\nconstructor: c\r\n";
+		const whole = `${before}HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n${trailers}\r\n`;
+		const box = await rawServer(answering(whole.replaceAll("FIELDS", refused)));
+		const { session } = await start(box.port);
+		const got = await ask(session, {});
+		expect(got.headers[":status"]).toBe(200);
+		expect(got.body.toString()).toBe("ok");
+		expect(got.code).toBe(0);
+		const told = { ...got.headers, ...got.trailers };
+		if (trailers !== "X-T: 1\r\n") expect(told).toMatchObject({ "user-agent": "a", constructor: "c" });
+		expect(told["http2-settings"]).toBeUndefined();
+	});
+
 	it("carries trailers of a request", async () => {
 		const box = await rawServer((peer) =>
 			peer.socket.on(

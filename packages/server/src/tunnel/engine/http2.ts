@@ -204,7 +204,12 @@ export class Http2Client extends Timed implements Downstream {
 	}
 
 	interim(head: ResponseHead): void {
-		if (!this.stream.closed && !this.stream.headersSent) this.stream.additionalHeaders(headersOf(head));
+		if (this.stream.closed || this.stream.headersSent) return;
+		try {
+			this.stream.additionalHeaders(headersOf(head));
+		} catch {
+			// What Node refuses is left out: an interim response is a hint, and the box's word must not end the daemon.
+		}
 	}
 
 	respond(head: ResponseHead, bytes: Buffer, start: number, end: number, done: boolean, trailers?: Trailers): boolean {
@@ -248,7 +253,12 @@ export class Http2Client extends Timed implements Downstream {
 	private sendTrailers(): void {
 		const { stream } = this;
 		if (stream.closed || stream.destroyed) return;
-		stream.sendTrailers(collect(this.trailers));
+		try {
+			stream.sendTrailers(collect(this.trailers));
+		} catch {
+			// The body is whole without the trailers that Node refuses.
+			stream.sendTrailers({});
+		}
 	}
 
 	switched(): boolean {
@@ -332,12 +342,16 @@ function isTarget(method: string, target: string): boolean {
 
 type OutgoingHeaders = Record<string, string | string[]>;
 
+/** Fields as Node sends them. It throws at some that HTTP/1.1 allows: those are left out, whoever wrote them. */
 function collect(fields: Iterable<readonly [name: string, value: string]>): OutgoingHeaders {
-	const headers: OutgoingHeaders = {};
+	// Without a prototype: `constructor` is a name like any other.
+	const headers: OutgoingHeaders = Object.create(null);
 	for (const [name, value] of fields) {
 		const lower = name.toLowerCase();
 		const present = headers[lower];
+		if (lower === "http2-settings") continue;
 		if (present === undefined) headers[lower] = value;
+		else if (SINGLE.has(lower)) continue;
 		else if (Array.isArray(present)) present.push(value);
 		else headers[lower] = [present, value];
 	}
@@ -348,20 +362,37 @@ function collect(fields: Iterable<readonly [name: string, value: string]>): Outg
 const SINGLE: ReadonlySet<string> = new Set([
 	"access-control-allow-credentials",
 	"access-control-max-age",
+	"access-control-request-method",
 	"age",
+	"authorization",
 	"content-encoding",
 	"content-language",
+	"content-length",
 	"content-location",
 	"content-md5",
 	"content-range",
 	"content-type",
 	"date",
+	"dnt",
 	"etag",
 	"expires",
+	"from",
+	"host",
+	"if-match",
+	"if-modified-since",
+	"if-none-match",
+	"if-range",
+	"if-unmodified-since",
 	"last-modified",
 	"location",
+	"max-forwards",
+	"proxy-authorization",
+	"range",
+	"referer",
 	"retry-after",
 	"tk",
+	"upgrade-insecure-requests",
+	"user-agent",
 	"x-content-type-options",
 ]);
 
@@ -369,7 +400,6 @@ function headersOf(head: ResponseHead): OutgoingHeaders {
 	const fields: [string, string][] = [];
 	eachForwardedField(head, (name, value) => fields.push([name, value]));
 	const headers = collect(fields);
-	for (const name in headers) if (Array.isArray(headers[name]) && SINGLE.has(name)) headers[name] = headers[name][0]!;
 	headers[":status"] = String(head.status);
 	return headers;
 }
