@@ -68,7 +68,7 @@ net
 		socket.on("close", () => streams.delete(socket));
 		listen(socket);
 	})
-	.listen(Number(process.argv[2]), "127.0.0.1", 4096);
+	.listen(Number(process.argv[2]), "0.0.0.0", 4096);
 
 /** As many events as the slowest reader takes: a new round begins when all have been written. */
 function round(): void {

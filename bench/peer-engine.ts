@@ -6,7 +6,7 @@ import type { ProxyDecision, RequestInfo } from "../packages/server/src/tunnel/d
 import { Engine } from "../packages/server/src/tunnel/engine/index.js";
 
 const [plainPort, tlsPort, upstreamPort, livePort] = process.argv.slice(2, 6).map(Number);
-const [certificate = "", key = ""] = process.argv.slice(6);
+const [upstreamHost = "", certificate = "", key = ""] = process.argv.slice(6);
 
 let requests = 0;
 let bytes = 0;
@@ -21,7 +21,7 @@ function decide(request: RequestInfo): ProxyDecision {
 	return {
 		kind: "proxy",
 		devboxId: "dbx_bench",
-		address: "127.0.0.1",
+		address: upstreamHost,
 		port: (live ? livePort : upstreamPort) ?? 0,
 		requestId,
 		remove: REMOVE,

@@ -4,7 +4,7 @@ import * as http from "node:http";
 import * as https from "node:https";
 
 const [plainPort, tlsPort, upstreamPort, livePort] = process.argv.slice(2, 6).map(Number);
-const [certificate = "", key = ""] = process.argv.slice(6);
+const [upstreamHost = "", certificate = "", key = ""] = process.argv.slice(6);
 
 interface Proxy {
 	web(request: http.IncomingMessage, response: http.ServerResponse, options: object): void;
@@ -18,7 +18,7 @@ const proxy = library.createProxyServer({ xfwd: true, agent });
 proxy.on("error", () => {});
 
 const target = (request: http.IncomingMessage) => ({
-	target: `http://127.0.0.1:${request.url === "/ws" || request.url === "/up" || request.url === "/events" ? livePort : upstreamPort}`,
+	target: `http://${upstreamHost}:${request.url === "/ws" || request.url === "/up" || request.url === "/events" ? livePort : upstreamPort}`,
 });
 const handle = (request: http.IncomingMessage, response: http.ServerResponse) =>
 	proxy.web(request, response, target(request));

@@ -6,13 +6,13 @@ import { pipeline } from "node:stream";
 import { Pool } from "undici";
 
 const [plainPort, tlsPort, upstreamPort, livePort] = process.argv.slice(2, 6).map(Number);
-const [certificate = "", key = ""] = process.argv.slice(6);
-const box = new Pool(`http://127.0.0.1:${upstreamPort}`, {
+const [upstreamHost = "", certificate = "", key = ""] = process.argv.slice(6);
+const box = new Pool(`http://${upstreamHost}:${upstreamPort}`, {
 	connections: 1024,
 	keepAliveTimeout: 60_000,
 	pipelining: 1,
 });
-const live = new Pool(`http://127.0.0.1:${livePort}`, { connections: 4096, headersTimeout: 0, bodyTimeout: 0 });
+const live = new Pool(`http://${upstreamHost}:${livePort}`, { connections: 4096, headersTimeout: 0, bodyTimeout: 0 });
 const HOP = new Set(["connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"]);
 
 function handle(request: http.IncomingMessage, response: http.ServerResponse): void {
@@ -43,7 +43,7 @@ function handle(request: http.IncomingMessage, response: http.ServerResponse): v
 
 /** A WebSocket: the head is sent on by hand, the rest is piped. */
 function upgrade(request: http.IncomingMessage, socket: import("node:stream").Duplex, head: Buffer): void {
-	const onward = http.request({ host: "127.0.0.1", port: livePort, path: request.url, headers: request.headers });
+	const onward = http.request({ host: upstreamHost, port: livePort, path: request.url, headers: request.headers });
 	onward.on("upgrade", (response, box_, first) => {
 		const fields = response.rawHeaders.map((value, i) => (i % 2 === 0 ? `${value}: ` : `${value}\r\n`)).join("");
 		socket.write(`HTTP/1.1 101 Switching Protocols\r\n${fields}\r\n`);

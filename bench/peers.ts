@@ -50,8 +50,8 @@ http {
 	proxy_http_version 1.1; proxy_request_buffering off; proxy_max_temp_file_size 0; proxy_read_timeout 300s;
 	proxy_buffer_size 32k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;
 	map $http_upgrade $upgrade_connection { default upgrade; "" ""; }
-	upstream box { server 127.0.0.1:${world.upstreamPort}; keepalive 1024; keepalive_requests 1000000000; keepalive_timeout 300s; }
-	upstream live { server 127.0.0.1:${world.livePort}; }
+	upstream box { server ${world.upstreamHost}:${world.upstreamPort}; keepalive 1024; keepalive_requests 1000000000; keepalive_timeout 300s; }
+	upstream live { server ${world.upstreamHost}:${world.livePort}; }
 	ssl_certificate ${world.certificate}; ssl_certificate_key ${world.key}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;
 	server {
 		listen 127.0.0.1:${plain} backlog=4096; listen 127.0.0.1:${tls} ssl http2 backlog=4096;
@@ -97,9 +97,9 @@ frontend f
 	use_backend live if { path /ws } || { path /up } || { path /events }
 	default_backend box
 backend box
-	server s 127.0.0.1:${world.upstreamPort} pool-max-conn 1024
+	server s ${world.upstreamHost}:${world.upstreamPort} pool-max-conn 1024
 backend live
-	server s 127.0.0.1:${world.livePort}
+	server s ${world.upstreamHost}:${world.livePort}
 `;
 }
 
@@ -121,7 +121,7 @@ const haproxy: Peer = {
 
 function caddyConfig(world: World, plain: number, tls: number): string {
 	const live = (path: string) => `	handle ${path} {
-		reverse_proxy 127.0.0.1:${world.livePort} {
+		reverse_proxy ${world.upstreamHost}:${world.livePort} {
 			flush_interval -1
 		}
 	}`;
@@ -130,7 +130,7 @@ ${live("/ws")}
 ${live("/up")}
 ${live("/events")}
 	handle {
-		reverse_proxy 127.0.0.1:${world.upstreamPort} {
+		reverse_proxy ${world.upstreamHost}:${world.upstreamPort} {
 			header_up X-Request-Id {http.request.uuid}
 			header_up X-Forwarded-For {remote_host}
 			header_up X-Real-IP {remote_host}
@@ -184,6 +184,7 @@ function node(name: string, script: string): Peer {
 			const more = process.env.BENCH_NODE_OPTIONS?.split(" ") ?? [];
 			return await program([process.execPath, ...more, path], (plain, tls) => [
 				...[plain, tls, world.upstreamPort, world.livePort].map(String),
+				world.upstreamHost,
 				world.certificate,
 				world.key,
 			]);
@@ -205,9 +206,25 @@ async function program(
 	return { plainPort, tlsPort, host, liveHost: host, fields: [], pid: started.pid, stop: () => started.stop() };
 }
 
+/** The daemon with everything around the engine: routing by name, credentials, accounting, logs. */
+const gangway: Peer = {
+	name: "gangway",
+	start: async ({ gangway: { plainPort, tlsPort, pid, host }, upstreamPort, livePort }) => ({
+		plainPort,
+		tlsPort,
+		pid,
+		host: host(upstreamPort),
+		liveHost: host(livePort),
+		fields: [],
+		// Ends with the world: the servers run in its box.
+		stop: async () => {},
+	}),
+};
+
 /** The first one is what the others are compared with. */
 export const PEERS: readonly Peer[] = [
 	nginx,
+	gangway,
 	node("engine", "./peer-engine.js"),
 	haproxy,
 	caddy,

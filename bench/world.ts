@@ -1,19 +1,22 @@
 /** What all peers stand before: a certificate, and a box's server that is never the bottleneck. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { freePorts, output, startProcess } from "./process.js";
+import { type Gangway, liveUpstream, startGangway } from "./gangway.js";
+import { output } from "./process.js";
 
 export interface World {
 	/** For configuration and other files; removed at the end. */
 	readonly dir: string;
 	readonly key: string;
 	readonly certificate: string;
+	/** The devbox in which the servers below run. */
+	readonly upstreamHost: string;
 	/** HTTP: `/` tiny, `/20k`, `/100m`; POST anything. An nginx of its own. */
 	readonly upstreamPort: number;
 	/** `/ws` echoes WebSocket frames, `/events` streams them. */
 	readonly livePort: number;
+	readonly gangway: Gangway;
 	close(): Promise<void>;
 }
 
@@ -22,32 +25,43 @@ export const MEGABYTES = 100;
 export async function createWorld(): Promise<World> {
 	const dir = mkdtempSync(join(tmpdir(), "gangway-bench-"));
 	const [key, certificate] = [join(dir, "key.pem"), join(dir, "cert.pem")];
-	const subject = ["-subj", "/CN=bench.localhost", "-addext", "subjectAltName=DNS:bench.localhost,IP:127.0.0.1"];
+	const subject = [
+		"-subj",
+		"/CN=bench.localhost",
+		"-addext",
+		"subjectAltName=DNS:bench.localhost,DNS:*.tunnel.bench.localhost,IP:127.0.0.1",
+	];
 	const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"];
 	await output("openssl", ["req", "-x509", ...ec, ...subject, "-keyout", key, "-out", certificate]);
-	writeFileSync(join(dir, "20k"), Buffer.alloc(20 * 1024, "x"));
-	writeFileSync(join(dir, "100m"), Buffer.alloc(MEGABYTES * 1024 * 1024, "x"));
-	const [upstreamPort = 0, livePort = 0] = await freePorts(2);
-	const config = join(dir, "upstream.conf");
-	writeFileSync(config, upstreamConfig(dir, upstreamPort));
-	const upstream = await startProcess(
-		"nginx",
-		["-c", config, "-p", dir, "-e", join(dir, "upstream.log")],
-		[upstreamPort],
-	);
-	const script = fileURLToPath(new URL("./live-upstream.js", import.meta.url));
-	const live = await startProcess(process.execPath, [script, String(livePort)], [livePort]);
-	return {
-		dir,
-		key,
-		certificate,
-		upstreamPort,
-		livePort,
-		close: async () => {
-			await Promise.all([upstream.stop(), live.stop()]);
-			rmSync(dir, { recursive: true, force: true });
-		},
-	};
+	const [upstreamPort, livePort] = [8080, 8081];
+	try {
+		const gangway = await startGangway(dir, certificate, key, {
+			files: { "upstream.conf": upstreamConfig("/home/user", upstreamPort), "live.mjs": liveUpstream() },
+			commands: [
+				"head -c 20480 /dev/zero | tr '\\0' x >20k",
+				`head -c ${MEGABYTES}M /dev/zero | tr '\\0' x >100m`,
+				"nginx -c ~/upstream.conf -p ~ -e ~/upstream.log &",
+				`node live.mjs ${livePort} &`,
+				`for port in ${upstreamPort} ${livePort}; do until (: </dev/tcp/127.0.0.1/$port) 2>/dev/null; do sleep 0.05; done; done`,
+			],
+		});
+		return {
+			dir,
+			key,
+			certificate,
+			upstreamHost: gangway.address,
+			upstreamPort,
+			livePort,
+			gangway,
+			close: async () => {
+				await gangway.close();
+				rmSync(dir, { recursive: true, force: true });
+			},
+		};
+	} catch (error) {
+		rmSync(dir, { recursive: true, force: true });
+		throw error;
+	}
 }
 
 function upstreamConfig(dir: string, port: number): string {
@@ -58,7 +72,7 @@ http {
 	open_file_cache max=10; client_body_buffer_size 1m;
 	client_body_temp_path ${dir}/body; proxy_temp_path ${dir}/proxy; fastcgi_temp_path ${dir}/fcgi; uwsgi_temp_path ${dir}/uwsgi; scgi_temp_path ${dir}/scgi;
 	server {
-		listen 127.0.0.1:${port} backlog=4096; root ${dir};
+		listen 0.0.0.0:${port} backlog=4096; root ${dir};
 		location = / { default_type text/plain; return 200 "hello"; }
 		location = /20k { } location = /100m { }
 	}
