@@ -73,20 +73,21 @@ export async function freePorts(count: number): Promise<number[]> {
 	return ports;
 }
 
-/** A process and all below it. */
+/** A process and all below it that are in its session: a daemon's workers, and not the boxes it runs. */
 function family(pid: number): number[] {
+	const session = stat(pid)?.[3];
 	const parents = new Map<number, number>();
 	for (const entry of readdirSync("/proc")) {
 		if (!/^\d+$/.test(entry)) continue;
 		const fields = stat(Number(entry));
-		if (fields !== undefined) parents.set(Number(entry), Number(fields[1]));
+		if (fields !== undefined && fields[3] === session) parents.set(Number(entry), Number(fields[1]));
 	}
 	const all = [pid];
 	for (const one of all) for (const [child, parent] of parents) if (parent === one) all.push(child);
 	return all;
 }
 
-/** The fields of /proc/<pid>/stat after the name: state, ppid, … */
+/** The fields of /proc/<pid>/stat after the name: state, ppid, process group, session, … */
 function stat(pid: number): string[] | undefined {
 	try {
 		const text = readFileSync(`/proc/${pid}/stat`, "latin1");
