@@ -87,6 +87,14 @@ describe("Names", () => {
 		expect(parse(authority)).toEqual({ kind: "unknown" });
 	});
 
+	test.each(["evil.example/", "evil.example?", "evil.example#", "evil.example\\", "user@", '"><b>'])(
+		"%s before a name of ours makes it nobody's, so that no redirect leads there",
+		(delimited) => {
+			expect(parse(`${delimited}.tunnel.gangway.example`)).toEqual({ kind: "unknown" });
+			expect(hostOf(`${delimited}.tunnel.gangway.example`)).toBeUndefined();
+		},
+	);
+
 	test("a name of the domain is not taken over by apiHosts", () => {
 		const greedy = new Names({ domain: "d.example", apiHosts: ["tunnel.d.example", "a.ssh.d.example"] });
 		expect(greedy.parse("tunnel.d.example")).toEqual({ kind: "tunnel-invalid" });

@@ -31,8 +31,11 @@ const MAX_AUTHORITY = 264;
 const MAX_PARSED = 1_000;
 const TUNNEL_LABEL = /^([1-9][0-9]{0,4})-([a-z2-7]{26})$/;
 const PORT = /^[0-9]{0,5}$/;
-/** ASCII only: toLowerCase() would make a plain "k" of the Kelvin sign. */
-const NAME = /^[\x21-\x7e]+$/;
+/**
+ * No delimiter of a URL: `evil.example/.tunnel.<d>` ends in our domain and leads elsewhere once it stands in a redirect.
+ * ASCII only: toLowerCase() would make a plain "k" of the Kelvin sign.
+ */
+const NAME = /^[a-z0-9._~-]+$/;
 
 /** Says what a `Host`, `:authority` or SNI value names. */
 export class Names {

@@ -122,6 +122,7 @@ export class Client extends Timed implements Downstream {
 		else if (this.state !== BUSY || this.exchange?.answered === true) this.breakOff();
 		else {
 			this.exchange?.abort();
+			this.keep = false;
 			this.refuse(refusal(408));
 		}
 	}
@@ -260,7 +261,8 @@ export class Client extends Timed implements Downstream {
 	/** How long nothing may move from now on. */
 	private limitSilence(): void {
 		const { idleUpgrade, idleBody, halfClosed } = this.core.timeouts;
-		this.core.wheel.set(this, this.ended ? halfClosed : this.upgraded ? idleUpgrade : idleBody);
+		// A paused socket does not see its client leave, so not even an upgraded connection may stay that way for ever.
+		this.core.wheel.set(this, this.ended ? halfClosed : this.upgraded && !this.paused ? idleUpgrade : idleBody);
 	}
 
 	private badBody(): void {
@@ -279,6 +281,7 @@ export class Client extends Timed implements Downstream {
 		if (this.paused) return;
 		this.paused = true;
 		this.socket.pause();
+		this.limitSilence();
 	}
 
 	private unpause(): void {
@@ -294,8 +297,11 @@ export class Client extends Timed implements Downstream {
 			return;
 		}
 		if (this.state !== BUSY) return;
-		// With another request behind it, the end is about that one.
-		if (this.pending !== undefined) return;
+		// With another request behind it, the end is about that one. Still there may be nobody left.
+		if (this.pending !== undefined) {
+			this.limitSilence();
+			return;
+		}
 		if (this.left !== 0 && !this.upgraded) {
 			this.badBody();
 			return;
@@ -474,7 +480,9 @@ export class Client extends Timed implements Downstream {
 	resumeRequest(): void {
 		if (this.state !== BUSY || !this.paused) return;
 		this.feed();
-		if (this.pending === undefined) this.unpause();
+		if (this.pending !== undefined) return;
+		this.unpause();
+		if (this.upgraded) this.limitSilence();
 	}
 
 	private drained(): void {

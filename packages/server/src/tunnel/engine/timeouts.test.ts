@@ -79,6 +79,52 @@ describe("timeouts", () => {
 		while (engine.stats().clients + engine.stats().upstreams > 0) await new Promise((resolve) => setImmediate(resolve));
 	});
 
+	it("halfClosed: a client that has left behind another request is not waited with for ever", async () => {
+		const box = await rawServer();
+		const { port, engine } = await startEngine(box.port, { timeouts: { ...OFF, halfClosed: 30 } });
+		const client = await connect(port);
+		client.write(GET + GET).end();
+		await client.sees("408");
+		client.socket.destroy();
+		while (engine.stats().clients + engine.stats().upstreams > 0) await new Promise((resolve) => setImmediate(resolve));
+	});
+
+	it("idleBody: nor is one whose requests fill the buffer, since it could not be seen to leave", async () => {
+		const box = await rawServer();
+		const options = { timeouts: { ...OFF, idleBody: 30 }, limits: { pipelinedBytes: 100 } };
+		const { port, engine } = await startEngine(box.port, options);
+		const client = await connect(port);
+		client.write(GET);
+		await (await box.peer(0)).sees("\r\n\r\n");
+		// Not a second request is begun: nobody was there to wait for the first.
+		expect(await client.write(GET.repeat(50)).finished()).toMatch(/^HTTP\/1\.1 408 [\s\S]*Connection: close/);
+		client.socket.destroy();
+		while (engine.stats().clients + engine.stats().upstreams > 0) await new Promise((resolve) => setImmediate(resolve));
+		expect(box.peers).toHaveLength(1);
+	});
+
+	it("idleBody: nor is an upgraded one that the box does not read, and one that it reads lives on", async () => {
+		const box = await rawServer((peer, index) => {
+			peer.socket.once("data", () => {
+				peer.write("HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n");
+				if (index === 0) peer.socket.pause();
+			});
+		});
+		const { port, engine } = await startEngine(box.port, { timeouts: { ...OFF, idleBody: 500 } });
+		const upgrade = "GET / HTTP/1.1\r\nHost: t\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n";
+		const [stuck, read] = [await connect(port), await connect(port)];
+		await stuck.write(upgrade).sees("101");
+		await read.write(upgrade).sees("101");
+		const much = Buffer.alloc(16 * 1024 * 1024);
+		stuck.write(much);
+		read.write(much);
+		await (await box.peer(1)).when("all of it", () => box.peers[1]!.receivedBytes > much.length);
+		await stuck.gone();
+		while (engine.stats().clients > 1) await new Promise((resolve) => setImmediate(resolve));
+		box.peers[1]!.write("still here");
+		await read.sees("still here");
+	});
+
 	it("connect: a box that does not accept", async () => {
 		// A listener whose thread sleeps: once its queue is full, the kernel lets connections wait.
 		const worker = new Worker(
