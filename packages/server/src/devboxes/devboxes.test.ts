@@ -361,6 +361,25 @@ test("a tunnel: one per box, the same again for the same parameters, a new token
 	expect(await directory.lookup(first.key)).toBeUndefined();
 });
 
+test("a look-up that a revocation overtakes does not see the old token", async () => {
+	const { id, tunnel } = await running({ tunnel: authenticated });
+	const directory = new Directory(devboxes);
+	const { repository } = devboxes;
+	const find = repository.findByTunnelKey.bind(repository);
+	let overtaken = false;
+	repository.findByTunnelKey = async (key) => {
+		const found = await find(key);
+		if (!overtaken) {
+			overtaken = true;
+			await devboxes.enableTunnel(actor, id, { ...authenticated, httpKeepAlive: false });
+		}
+		return found;
+	};
+	const target = await directory.lookup(tunnel!.key);
+	expect(target?.token).toMatch(/^gwt_/);
+	expect(target?.token).not.toBe(tunnel!.token);
+});
+
 test("a tunnel survives a suspend and ends with the box", async () => {
 	const box = await suspended({ tunnel: { ...open, wakeOnHttp: true } });
 	const directory = new Directory(devboxes);

@@ -1,3 +1,4 @@
+import { UnavailableError } from "../errors.js";
 import type { Devbox } from "./devbox.js";
 import type { Devboxes } from "./devboxes.js";
 import { devboxIdOfLabel } from "./ids.js";
@@ -50,6 +51,8 @@ export interface SshTarget {
 
 /** Tunnels that are looked up often are answered from memory; a change of their devbox drops them. */
 const maxCached = 10_000;
+/** More changes than this during one look-up are no coincidence. */
+const maxAttempts = 100;
 
 /** What the doors look devboxes up in. */
 export class Directory implements TunnelDirectory, SshDirectory {
@@ -68,12 +71,18 @@ export class Directory implements TunnelDirectory, SshDirectory {
 		return this.#targets.get(key) ?? this.#load(key);
 	}
 
+	/** What was read while something changed may be out of date, a revoked token for one: it is read again. */
 	async #load(key: string): Promise<TunnelTarget | undefined> {
-		const epoch = this.#epoch;
-		const box = await this.#devboxes.repository.findByTunnelKey(key);
-		const target = box && this.#tunnelTarget(box);
-		if (target && epoch === this.#epoch) this.#remember(target);
-		return target;
+		for (let attempt = 1; ; attempt++) {
+			const epoch = this.#epoch;
+			const box = await this.#devboxes.repository.findByTunnelKey(key);
+			const target = box && this.#tunnelTarget(box);
+			if (epoch === this.#epoch) {
+				if (target) this.#remember(target);
+				return target;
+			}
+			if (attempt === maxAttempts) throw new UnavailableError("the tunnel could not be looked up");
+		}
 	}
 
 	async lookupLabel(label: string): Promise<SshTarget | undefined> {
