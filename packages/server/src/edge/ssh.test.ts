@@ -65,7 +65,7 @@ afterEach(async () => {
 	rmSync(dir, { recursive: true, force: true });
 });
 
-/** The ProxyCommand of seed 000. */
+/** The ProxyCommand of the documentation. */
 function openssl(servername = sni) {
 	const args = ["s_client", "-quiet", "-servername", servername, "-connect", `127.0.0.1:${tlsPort}`];
 	const child = spawn("openssl", args, { stdio: ["pipe", "pipe", "ignore"] });

@@ -1,7 +1,7 @@
 import type { LocalResponse, RequestInfo } from "./decision.js";
 import type { Notice } from "./notices.js";
 
-/** Seconds that programs are told to wait (seed 003). */
+/** Seconds that programs are told to wait. */
 const retryAfter = 5;
 /** Seconds after which the page reloads: a resume usually takes less than one, and a person is looking. */
 const reloadAfter = 2;
