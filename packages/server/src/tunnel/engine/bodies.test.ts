@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import * as http from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
-import { cleanup, connect, proxyTo, rawServer, startEngine } from "./testing.fixture.js";
+import { cleanup, connect, proxyTo, rawServer, stalled, startEngine } from "./testing.fixture.js";
 
 const MEGABYTE = 1024 * 1024;
 
@@ -162,13 +162,3 @@ describe("bodies", () => {
 		expect(asked).toBe(1000);
 	});
 });
-
-/** Waits until a number has stopped to change for 50 turns of the event loop. */
-async function stalled(value: () => number): Promise<void> {
-	let last = -1;
-	for (let same = 0; same < 50; ) {
-		await new Promise((resolve) => setTimeout(resolve, 2));
-		same = value() === last ? same + 1 : 0;
-		last = value();
-	}
-}

@@ -4,7 +4,7 @@ import type * as net from "node:net";
 import { describe, expect, it } from "vitest";
 import type { RequestInfo } from "../decision.js";
 import type { EngineOptions } from "./options.js";
-import { answering, cleanup, localResponse, proxyTo, rawServer, startEngine } from "./testing.fixture.js";
+import { answering, cleanup, localResponse, proxyTo, rawServer, stalled, startEngine } from "./testing.fixture.js";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -294,11 +294,7 @@ describe("HTTP/2", () => {
 		stream.on("error", () => {});
 		await new Promise((resolve) => stream.once("response", resolve));
 		stream.pause();
-		for (let same = 0, last = -1; same < 50; ) {
-			await new Promise((resolve) => setTimeout(resolve, 2));
-			same = written === last ? same + 1 : 0;
-			last = written;
-		}
+		await stalled(() => written);
 		expect(written).toBeLessThan(64 * 1024 * 1024);
 	});
 });

@@ -7,6 +7,8 @@ import { answering, connect, type Peer, rawServer, startEngine } from "./testing
 
 const CONNECTIONS = 2000;
 const AT_ONCE = 200;
+/** How often and how long to look whether all is gone, in ms. */
+const POLL = { interval: 5, timeout: 30_000 };
 
 function descriptors(): number {
 	return readdirSync("/proc/self/fd").length;
@@ -56,7 +58,8 @@ it.skipIf(process.platform !== "linux")(
 			peer.write(requests[random(requests.length)]!);
 			for (let turns = random(4); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve));
 			leave[random(leave.length)]!(peer);
-			setTimeout(() => peer.socket.destroy(), 50);
+			for (let turns = random(20); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve));
+			peer.socket.destroy();
 			await peer.gone();
 		};
 		const round = async (count: number) => {
@@ -66,8 +69,7 @@ it.skipIf(process.platform !== "linux")(
 			};
 			await Promise.all(Array.from({ length: AT_ONCE }, worker));
 			engine.dropDevbox("dbx_1");
-			while (engine.stats().clients + engine.stats().upstreams > 0)
-				await new Promise((resolve) => setTimeout(resolve, 5));
+			await expect.poll(() => engine.stats().clients + engine.stats().upstreams, POLL).toBe(0);
 			for (const { socket } of box.peers.splice(0)) socket.destroy();
 		};
 		// The first round fills what is kept for reuse.
@@ -77,21 +79,18 @@ it.skipIf(process.platform !== "linux")(
 		delay.enable();
 		await round(CONNECTIONS);
 		delay.disable();
-		const settle = async () => {
-			for (let turn = 0; turn < 400 && descriptors() > before.descriptors + 2; turn++) {
-				// Connections that the listener's queue gives out late.
-				for (const { socket } of box.peers.splice(0)) socket.destroy();
-				await new Promise((resolve) => setTimeout(resolve, 5));
-			}
+		const settled = () => {
+			// Connections that the listener's queue gives out late.
+			for (const { socket } of box.peers.splice(0)) socket.destroy();
+			return descriptors();
 		};
-		await settle();
+		await expect.poll(settled, POLL).toBeLessThanOrEqual(before.descriptors + 2);
 		const after = { descriptors: descriptors(), memory: collected() };
 		console.info(
 			`soak: event-loop delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms (peers included), descriptors ${before.descriptors} → ${after.descriptors}, ` +
 				`heap ${(before.memory.heapUsed / 1e6).toFixed(1)} → ${(after.memory.heapUsed / 1e6).toFixed(1)} MB, buffers ${(before.memory.arrayBuffers / 1e6).toFixed(1)} → ${(after.memory.arrayBuffers / 1e6).toFixed(1)} MB`,
 		);
 		expect(engine.stats()).toEqual({ clients: 0, http2Requests: 0, upstreams: 0, idleUpstreams: 0, upgrades: 0 });
-		expect(after.descriptors).toBeLessThanOrEqual(before.descriptors + 2);
 		// The kept slabs are bounded (12 MiB); anything per connection would show as much more.
 		expect(after.memory.arrayBuffers).toBeLessThan(32 * 1024 * 1024);
 	},

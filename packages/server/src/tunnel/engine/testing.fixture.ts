@@ -240,3 +240,13 @@ export async function startEngine(
 	});
 	return { engine, port: (server.address() as net.AddressInfo).port, records, unexpected, server };
 }
+
+/** Waits until a number has stopped to change: back-pressure has no event of its own, it is that nothing moves any more. */
+export async function stalled(value: () => number): Promise<void> {
+	let last = -1;
+	for (let same = 0; same < 50; ) {
+		await new Promise((resolve) => setTimeout(resolve, 2));
+		same = value() === last ? same + 1 : 0;
+		last = value();
+	}
+}
