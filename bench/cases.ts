@@ -3,8 +3,8 @@ import { join } from "node:path";
 import type { RunningPeer } from "./peers.js";
 import { cpuSeconds, memoryBytes, output } from "./process.js";
 import { atRate, closeAll, echoes, events, exchange, head, openMany, openWebSockets } from "./raw.js";
+import { ab, wrk } from "./tools.js";
 import { MEGABYTES, type World } from "./world.js";
-import { wrk } from "./wrk.js";
 
 export interface Measurement {
 	/** The figure that is compared. */
@@ -16,13 +16,22 @@ export interface Measurement {
 	readonly more?: Readonly<Record<string, number>>;
 }
 
+/** What our tunnel is to reach: a ratio to that peer, or without one a figure. At least, or where less is better at most. */
+export interface Goal {
+	readonly peer?: string;
+	readonly bound: number;
+}
+
 export interface Case {
 	readonly name: string;
 	readonly unit: string;
 	/** More is better; for latency and memory less is. */
 	readonly moreIsBetter: boolean;
+	readonly goals: readonly Goal[];
 	/** Measured once, on a process that has done nothing else: memory grows and stays. */
 	readonly fresh?: boolean;
+	/** A pipe has nothing to say here: it cannot keep a connection to the box for the next client. */
+	readonly notForPipes?: boolean;
 	measure(peer: RunningPeer, world: World, seconds: number): Promise<Measurement>;
 }
 
@@ -44,7 +53,16 @@ const BROWSER = [
 	"Upgrade-Insecure-Requests: 1",
 ];
 
+/** A figure as good as this many times nginx's. */
+const nginxTimes = (bound: number): readonly Goal[] => [{ peer: "nginx", bound }];
+const FAST: readonly Goal[] = [...nginxTimes(1), { peer: "caddy", bound: 4 }];
+
 interface Http {
+	readonly goals?: readonly Goal[];
+	/** Goes to the private tunnel with its token. */
+	readonly token?: boolean;
+	/** A connection for each request. */
+	readonly connect?: boolean;
 	readonly path?: string;
 	readonly fields?: readonly string[];
 	readonly connections?: number;
@@ -53,18 +71,22 @@ interface Http {
 	readonly body?: string;
 }
 
-function requests(name: string, http: Http): Case {
+function requests(name: string, http: Http, tool: typeof wrk = wrk): Case {
+	const { goals = [], secure = false, connect = false, token = false, path = "/", connections = 32 } = http;
 	return {
 		name,
 		unit: "req/s",
 		moreIsBetter: true,
-		measure: async (peer, world, seconds) => {
-			const { secure = false, path = "/", fields = [], connections = 32, method, body } = http;
+		goals,
+		notForPipes: connect,
+		measure: async (peer, { dir, privateBox }, seconds) => {
 			const url = secure ? `https://127.0.0.1:${peer.tlsPort}${path}` : `http://127.0.0.1:${peer.plainPort}${path}`;
+			const fields = [`Host: ${token ? peer.privateHost : peer.host}`, ...(http.fields ?? [])];
+			if (token) fields.push(`X-Runloop-Tunnel-Authorization: Bearer ${privateBox.token}`);
+			if (connect) fields.push("Connection: close");
 			const before = cpuSeconds(peer.pid);
-			const all = [`Host: ${peer.host}`, ...peer.fields, ...fields];
-			const load = { url, connections, seconds, fields: all };
-			const result = await wrk(world.dir, { ...load, ...(method && { method }), ...(body && { body }) });
+			const { method = "GET", body = "" } = http;
+			const result = await tool(dir, { url, connections, seconds, fields, method, body });
 			const cpu = cpuSeconds(peer.pid) - before;
 			return { value: result.perSecond, cpuMicros: (cpu * 1e6) / result.requests, errors: result.errors };
 		},
@@ -77,10 +99,11 @@ function transfer(name: string, direction: "down" | "up", secure: boolean): Case
 		name,
 		unit: "MB/s",
 		moreIsBetter: true,
+		goals: nginxTimes(0.95),
 		measure: async (peer, world, seconds) => {
 			const base = secure ? `https://127.0.0.1:${peer.tlsPort}` : `http://127.0.0.1:${peer.plainPort}`;
 			const [host, path] = direction === "down" ? [peer.host, "/100m"] : [peer.liveHost, "/up"];
-			const fields = [`Host: ${host}`, "Expect:", ...peer.fields].flatMap((field) => ["-H", field]);
+			const fields = [`Host: ${host}`, "Expect:"].flatMap((field) => ["-H", field]);
 			const file = direction === "down" ? [] : ["--data-binary", `@${join(world.dir, "100m")}`];
 			const times = Math.max(1, Math.round(seconds * (secure ? 3 : 6)));
 			const each = Array.from({ length: times }, () => ["-o", "/dev/null", `${base}${path}`]).flat();
@@ -94,19 +117,20 @@ function transfer(name: string, direction: "down" | "up", secure: boolean): Case
 	};
 }
 
-function memory(name: string, kind: "keep-alive" | "websocket", secure: boolean): Case {
-	const count = 6000;
+function memory(name: string, kind: "keep-alive" | "websocket", secure: boolean, most: number): Case {
+	const count = 4000;
 	return {
 		name,
 		unit: "KiB each",
 		moreIsBetter: false,
+		goals: [{ bound: most }],
 		fresh: true,
 		measure: async (peer) => {
 			const openSome = async (some: number) => {
 				if (kind === "websocket") return await openWebSockets(peer, secure, some);
 				const sockets = await openMany(peer, secure, some);
 				// One after the other, so that not the boxes' side of the pool is measured.
-				for (const socket of sockets) await exchange(socket, head(peer, "/", peer.host), "hello");
+				for (const socket of sockets) await exchange(socket, head("/", peer.host), "hello");
 				return sockets;
 			};
 			// What is allocated once should not be counted.
@@ -127,13 +151,14 @@ const latency: Case = {
 	name: "latency-1000",
 	unit: "ms p99",
 	moreIsBetter: false,
+	goals: nginxTimes(1.2),
 	measure: async (peer, world, seconds) => {
 		// What a process does in its first thousands of requests says nothing of a daemon that runs for weeks.
 		const url = `http://127.0.0.1:${peer.plainPort}/`;
-		await wrk(world.dir, { url, connections: 50, seconds: 1, fields: [`Host: ${peer.host}`, ...peer.fields] });
+		await wrk(world.dir, { url, connections: 50, seconds: 1, fields: [`Host: ${peer.host}`], method: "GET", body: "" });
 		await atRate(peer, 1000, 0.5);
 		const before = cpuSeconds(peer.pid);
-		const times = await atRate(peer, 1000, seconds);
+		const times = await atRate(peer, 1000, seconds * 2);
 		const cpu = cpuSeconds(peer.pid) - before;
 		const at = (part: number) => times[Math.min(times.length - 1, Math.floor(times.length * part))]!;
 		const more = { p50: at(0.5), p99: at(0.99), p999: at(0.999) };
@@ -145,6 +170,7 @@ const websocket: Case = {
 	name: "websocket-echo",
 	unit: "msg/s",
 	moreIsBetter: true,
+	goals: [],
 	measure: async (peer, _world, seconds) => {
 		const sockets = await openWebSockets(peer, false, 64);
 		const before = cpuSeconds(peer.pid);
@@ -161,6 +187,7 @@ const sse: Case = {
 	name: "sse-1000",
 	unit: "events/s",
 	moreIsBetter: true,
+	goals: [],
 	measure: async (peer, _world, seconds) => {
 		let before = 0;
 		const bytes = await events(peer, 1000, seconds, () => {
@@ -172,20 +199,24 @@ const sse: Case = {
 	},
 };
 
-const TOKEN = ["X-Runloop-Tunnel-Authorization: Bearer 0123456789abcdef0123456789abcdef0123456789abcdef"];
-
 export const CASES: readonly Case[] = [
-	requests("get", {}),
-	requests("get-browser", { fields: BROWSER }),
-	requests("get-token", { fields: TOKEN }),
-	requests("get-tls", { fields: BROWSER, secure: true }),
-	requests("post-1k", { method: "POST", body: "x".repeat(1024), fields: ["Content-Type: text/plain"] }),
-	requests("get-20k", { path: "/20k" }),
+	requests("get", { goals: FAST }),
+	requests("get-browser", { fields: BROWSER, goals: FAST }),
+	requests("get-token", { token: true, goals: FAST }),
+	requests("get-tls", { fields: BROWSER, secure: true, goals: FAST }),
+	requests("post-1k", {
+		method: "POST",
+		body: "x".repeat(1024),
+		fields: ["Content-Type: text/plain"],
+		goals: nginxTimes(1),
+	}),
+	requests("get-20k", { path: "/20k", goals: nginxTimes(1) }),
 	requests("get-c1", { connections: 1 }),
 	requests("get-c256", { connections: 256 }),
 	requests("get-c1000", { connections: 1000 }),
-	requests("connect", { fields: ["Connection: close"] }),
-	requests("connect-tls", { fields: ["Connection: close"], secure: true }),
+	requests("connect", { connect: true, goals: nginxTimes(0.6) }),
+	requests("connect-tls", { connect: true, secure: true, goals: nginxTimes(0.6) }),
+	requests("connect-tls-full", { connect: true, secure: true }, ab),
 	transfer("down-100m", "down", false),
 	transfer("up-100m", "up", false),
 	transfer("down-100m-tls", "down", true),
@@ -193,7 +224,7 @@ export const CASES: readonly Case[] = [
 	websocket,
 	sse,
 	latency,
-	memory("memory-keepalive", "keep-alive", false),
-	memory("memory-tls", "keep-alive", true),
-	memory("memory-websocket", "websocket", false),
+	memory("memory-keepalive", "keep-alive", false, 8),
+	memory("memory-tls", "keep-alive", true, 20),
+	memory("memory-websocket", "websocket", false, 12),
 ];

@@ -5,6 +5,10 @@ import * as net from "node:net";
 const EVENT = `data: ${"x".repeat(90)}\n\n`;
 const CHUNK = `${EVENT.length.toString(16)}\r\n${EVENT}\r\n`;
 const streams = new Set<net.Socket>();
+/** When the latest stream began. */
+let joinedMs = 0;
+/** Streams begin together: who is flooded already would keep the others from joining. */
+const QUIET_MS = 300;
 
 /** Unmasks a client's frames and sends them back as a server's; frames here are short and come whole. */
 function echo(socket: net.Socket, bytes: Buffer): void {
@@ -16,7 +20,7 @@ function echo(socket: net.Socket, bytes: Buffer): void {
 		out.push(Buffer.from([bytes[at]!, length]), data);
 		at += 6 + length;
 	}
-	socket.write(out.length === 2 ? Buffer.concat(out) : Buffer.concat(out));
+	socket.write(Buffer.concat(out));
 }
 
 function answer(socket: net.Socket, head: string): void {
@@ -30,7 +34,9 @@ function answer(socket: net.Socket, head: string): void {
 		return;
 	}
 	socket.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+	socket.write(CHUNK);
 	streams.add(socket);
+	joinedMs = performance.now();
 }
 
 /** Answers an upload when all of it has arrived. nginx would answer at once, and let nobody measure an upload. */
@@ -72,8 +78,11 @@ net
 
 /** As many events as the slowest reader takes: a new round begins when all have been written. */
 function round(): void {
+	if (streams.size === 0 || performance.now() - joinedMs < QUIET_MS) {
+		setTimeout(round, 20);
+		return;
+	}
 	for (const stream of streams) if (stream.writableLength === 0) stream.write(CHUNK);
-	if (streams.size > 0) setImmediate(round);
-	else setTimeout(round, 20);
+	setImmediate(round);
 }
 round();

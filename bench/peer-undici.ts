@@ -13,7 +13,15 @@ const box = new Pool(`http://${upstreamHost}:${upstreamPort}`, {
 	pipelining: 1,
 });
 const live = new Pool(`http://${upstreamHost}:${livePort}`, { connections: 4096, headersTimeout: 0, bodyTimeout: 0 });
-const HOP = new Set(["connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"]);
+const HOP = new Set([
+	"connection",
+	"keep-alive",
+	"transfer-encoding",
+	"te",
+	"trailer",
+	"upgrade",
+	"x-runloop-tunnel-authorization",
+]);
 
 function handle(request: http.IncomingMessage, response: http.ServerResponse): void {
 	const headers: string[] = [];

@@ -1,28 +1,35 @@
 /** The proxies that are compared. Each listens plain and with TLS, and forwards `/` to the upstream, `/ws` and `/events` to the live one. */
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { freePorts, type Started, startProcess } from "./process.js";
+import { freePorts, NODE, startProcess } from "./process.js";
 import type { World } from "./world.js";
 
 export interface RunningPeer {
 	readonly plainPort: number;
 	readonly tlsPort: number;
-	/** Sent with each request. */
+	/** The authority of `/`, `/20k` and `/100m`. */
 	readonly host: string;
-	/** The authority for `/ws` and `/events`, where it is another one. */
+	/** The authority of `/ws`, `/events` and `/up`. */
 	readonly liveHost: string;
-	/** Further request fields, such as a credential. */
-	readonly fields: readonly string[];
+	/** The authority that is open only to `World.privateBox.token`. */
+	readonly privateHost: string;
 	readonly pid: number;
 	stop(): Promise<void>;
 }
 
 export interface Peer {
 	readonly name: string;
-	/** Undefined where it is not installed. */
+	/** A pipe: one connection to the box for each of the client, for good or ill. Left out where that is the point. */
+	readonly pipe?: boolean;
+	/** A process of its own each time. Undefined where it is not installed. */
 	start(world: World): Promise<RunningPeer | undefined>;
 }
+
+const HOST = "bench.localhost";
+const PRIVATE_HOST = "private.localhost";
+/** Our tunnel's credential field: whoever can, checks it as our tunnel does, and nobody forwards it. */
+const CREDENTIAL = "X-Runloop-Tunnel-Authorization";
 
 /** The fields that our tunnel sets: everybody sets the same. */
 const NGINX_FIELDS = [
@@ -32,10 +39,11 @@ const NGINX_FIELDS = [
 	"X-Forwarded-For $remote_addr",
 	"X-Real-IP $remote_addr",
 	"X-Forwarded-Proto $scheme",
+	`${CREDENTIAL} ""`,
 ];
 
 function nginxConfig(world: World, plain: number, tls: number): string {
-	const { dir } = world;
+	const { dir, box, privateBox } = world;
 	const set = NGINX_FIELDS.map((field) => `proxy_set_header ${field};`).join(" ");
 	const setLive = set.replace(
 		'Connection ""',
@@ -50,15 +58,21 @@ http {
 	proxy_http_version 1.1; proxy_request_buffering off; proxy_max_temp_file_size 0; proxy_read_timeout 300s;
 	proxy_buffer_size 32k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;
 	map $http_upgrade $upgrade_connection { default upgrade; "" ""; }
-	upstream box { server ${world.upstreamHost}:${world.upstreamPort}; keepalive 1024; keepalive_requests 1000000000; keepalive_timeout 300s; }
-	upstream live { server ${world.upstreamHost}:${world.livePort}; }
+	upstream box { server ${box.address}:${world.upstreamPort}; keepalive 1024; keepalive_requests 1000000000; keepalive_timeout 300s; }
+	upstream live { server ${box.address}:${world.livePort}; }
+	add_header X-Request-Id $request_id;
 	ssl_certificate ${world.certificate}; ssl_certificate_key ${world.key}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;
 	server {
-		listen 127.0.0.1:${plain} backlog=4096; listen 127.0.0.1:${tls} ssl http2 backlog=4096;
+		listen 127.0.0.1:${plain} backlog=4096; listen 127.0.0.1:${tls} ssl http2 backlog=4096; server_name ${HOST};
 		location / { proxy_pass http://box; ${set} }
 		location /ws { proxy_pass http://live; ${setLive} }
 		location /up { proxy_pass http://live; ${set} }
 		location /events { proxy_buffering off; proxy_pass http://live; ${setLive} }
+	}
+	server {
+		listen 127.0.0.1:${plain}; listen 127.0.0.1:${tls} ssl http2; server_name ${PRIVATE_HOST};
+		if ($http_x_runloop_tunnel_authorization != "Bearer ${privateBox.token}") { return 401; }
+		location / { proxy_pass http://box; ${set} }
 	}
 }
 `;
@@ -86,20 +100,24 @@ defaults
 	timeout server 300s
 	timeout tunnel 300s
 	option http-keep-alive
+	unique-id-format %[uuid()]
+	unique-id-header X-Request-Id
 	http-reuse always
 frontend f
 	bind 127.0.0.1:${plain} backlog 4096
 	bind 127.0.0.1:${tls} backlog 4096 ssl crt ${world.dir}/both.pem alpn h2,http/1.1
-	http-request set-header X-Request-Id %[uuid()]
+	http-request deny deny_status 401 if { req.hdr(host) ${PRIVATE_HOST} } !{ req.hdr(${CREDENTIAL}) "Bearer ${world.privateBox.token}" }
+	http-request del-header ${CREDENTIAL}
 	http-request set-header X-Forwarded-For %[src]
 	http-request set-header X-Real-IP %[src]
-	http-request set-header X-Forwarded-Proto http
+	http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
+	http-response set-header X-Request-Id %[unique-id]
 	use_backend live if { path /ws } || { path /up } || { path /events }
 	default_backend box
 backend box
-	server s ${world.upstreamHost}:${world.upstreamPort} pool-max-conn 1024
+	server s ${world.box.address}:${world.upstreamPort} pool-max-conn 1024
 backend live
-	server s ${world.upstreamHost}:${world.livePort}
+	server s ${world.box.address}:${world.livePort}
 `;
 }
 
@@ -107,7 +125,6 @@ const haproxy: Peer = {
 	name: "haproxy",
 	start: async (world) => {
 		const config = join(world.dir, "haproxy.cfg");
-		const { readFileSync } = await import("node:fs");
 		writeFileSync(
 			join(world.dir, "both.pem"),
 			readFileSync(world.certificate, "utf8") + readFileSync(world.key, "utf8"),
@@ -121,7 +138,7 @@ const haproxy: Peer = {
 
 function caddyConfig(world: World, plain: number, tls: number): string {
 	const live = (path: string) => `	handle ${path} {
-		reverse_proxy ${world.upstreamHost}:${world.livePort} {
+		reverse_proxy ${world.box.address}:${world.livePort} {
 			flush_interval -1
 		}
 	}`;
@@ -129,11 +146,20 @@ function caddyConfig(world: World, plain: number, tls: number): string {
 ${live("/ws")}
 ${live("/up")}
 ${live("/events")}
+	header X-Request-Id {http.request.uuid}
+	@stranger {
+		host ${PRIVATE_HOST}
+		not header ${CREDENTIAL} "Bearer ${world.privateBox.token}"
+	}
+	handle @stranger {
+		respond 401
+	}
 	handle {
-		reverse_proxy ${world.upstreamHost}:${world.upstreamPort} {
+		reverse_proxy ${world.box.address}:${world.upstreamPort} {
 			header_up X-Request-Id {http.request.uuid}
 			header_up X-Forwarded-For {remote_host}
 			header_up X-Real-IP {remote_host}
+			header_up -${CREDENTIAL}
 			transport http {
 				keepalive 300s
 				keepalive_idle_conns 1024
@@ -181,10 +207,9 @@ function node(name: string, script: string): Peer {
 		name,
 		start: async (world) => {
 			const path = fileURLToPath(new URL(script, import.meta.url));
-			const more = process.env.BENCH_NODE_OPTIONS?.split(" ") ?? [];
-			return await program([process.execPath, ...more, path], (plain, tls) => [
+			return await program([...NODE, path], (plain, tls) => [
 				...[plain, tls, world.upstreamPort, world.livePort].map(String),
-				world.upstreamHost,
+				world.box.address,
 				world.certificate,
 				world.key,
 			]);
@@ -197,28 +222,32 @@ async function program(
 	configure: (plain: number, tls: number) => readonly string[],
 	env: NodeJS.ProcessEnv = {},
 ): Promise<RunningPeer | undefined> {
-	const [file = "", ...before] = command;
-	if (!existsSync(file)) return undefined;
+	if (!existsSync(command[0] ?? "")) return undefined;
 	const [plainPort = 0, tlsPort = 0] = await freePorts(2);
 	const args = configure(plainPort, tlsPort);
-	const started: Started = await startProcess(file, [...before, ...args], [plainPort, tlsPort], env);
-	const host = "bench.localhost";
-	return { plainPort, tlsPort, host, liveHost: host, fields: [], pid: started.pid, stop: () => started.stop() };
+	const { pid, stop } = await startProcess([...command, ...args], [plainPort, tlsPort], env);
+	return { plainPort, tlsPort, host: HOST, liveHost: HOST, privateHost: PRIVATE_HOST, pid, stop };
 }
 
 /** The daemon with everything around the engine: routing by name, credentials, accounting, logs. */
 const gangway: Peer = {
 	name: "gangway",
-	start: async ({ gangway: { plainPort, tlsPort, pid, host }, upstreamPort, livePort }) => ({
-		plainPort,
-		tlsPort,
-		pid,
-		host: host(upstreamPort),
-		liveHost: host(livePort),
-		fields: [],
-		// Ends with the world: the servers run in its box.
-		stop: async () => {},
-	}),
+	start: async ({ gangway, box, privateBox, upstreamPort, livePort }) => {
+		await gangway.restart();
+		return {
+			plainPort: gangway.plainPort,
+			tlsPort: gangway.tlsPort,
+			// Another one after each start.
+			get pid() {
+				return gangway.pid;
+			},
+			host: box.host(upstreamPort),
+			liveHost: box.host(livePort),
+			privateHost: privateBox.host(upstreamPort),
+			// Ends with the world: the servers run in its boxes.
+			stop: async () => {},
+		};
+	},
 };
 
 /** The first one is what the others are compared with. */
@@ -226,6 +255,7 @@ export const PEERS: readonly Peer[] = [
 	nginx,
 	gangway,
 	node("engine", "./peer-engine.js"),
+	{ ...node("floor", "./peer-floor.js"), pipe: true },
 	haproxy,
 	caddy,
 	node("undici", "./peer-undici.js"),

@@ -8,7 +8,9 @@ const running = new Set<ChildProcess>();
 process.once("exit", () => {
 	for (const child of running) child.kill("SIGKILL");
 });
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
+
+/** Node with the options that a look inside needs: `BENCH_NODE_OPTIONS="--cpu-prof --cpu-prof-dir=/tmp/profiles"`. */
+export const NODE: readonly string[] = [process.execPath, ...(process.env.BENCH_NODE_OPTIONS?.split(" ") ?? [])];
 
 export interface Started {
 	readonly pid: number;
@@ -17,12 +19,12 @@ export interface Started {
 
 /** Starts a program and waits until it listens on all `ports`. */
 export async function startProcess(
-	command: string,
-	args: readonly string[],
+	command: readonly string[],
 	ports: readonly number[],
 	env: NodeJS.ProcessEnv = {},
 ): Promise<Started> {
-	const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
+	const [file = "", ...args] = command;
+	const child = spawn(file, args, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
 	running.add(child);
 	let errors = "";
 	child.stderr?.on("data", (chunk: Buffer) => {
@@ -36,7 +38,7 @@ export async function startProcess(
 	});
 	for (const port of ports) {
 		for (let attempt = 0; !(await answers(port)); attempt++) {
-			if (ended || attempt > 200) throw new Error(`${command} did not start on port ${port}: ${errors}`);
+			if (ended || attempt > 200) throw new Error(`${file} did not start on port ${port}: ${errors}`);
 			await new Promise((resolve) => setTimeout(resolve, 50));
 		}
 	}

@@ -28,8 +28,8 @@ export async function openMany(peer: RunningPeer, secure: boolean, count: number
 	return sockets;
 }
 
-export function head(peer: RunningPeer, path: string, host: string, more: readonly string[] = []): string {
-	return `GET ${path} HTTP/1.1\r\n${[`Host: ${host}`, ...peer.fields, ...more].join("\r\n")}\r\n\r\n`;
+export function head(path: string, host: string, more: readonly string[] = []): string {
+	return `GET ${path} HTTP/1.1\r\n${[`Host: ${host}`, ...more].join("\r\n")}\r\n\r\n`;
 }
 
 /** Sends and waits until `text` has come back. */
@@ -59,7 +59,7 @@ const WEBSOCKET = [
 
 export async function openWebSockets(peer: RunningPeer, secure: boolean, count: number): Promise<net.Socket[]> {
 	const sockets = await openMany(peer, secure, count);
-	await Promise.all(sockets.map((socket) => exchange(socket, head(peer, "/ws", peer.liveHost, WEBSOCKET), "\r\n\r\n")));
+	await Promise.all(sockets.map((socket) => exchange(socket, head("/ws", peer.liveHost, WEBSOCKET), "\r\n\r\n")));
 	return sockets;
 }
 
@@ -99,16 +99,17 @@ export async function echoes(sockets: readonly net.Socket[], seconds: number): P
 	return count;
 }
 
-/** Subscribes `count` clients and counts the bytes of events that they get in so long. */
+/** Subscribes `count` clients and counts the bytes of events that they get in so long once all get some. */
 export async function events(peer: RunningPeer, count: number, seconds: number, started: () => void): Promise<number> {
 	const sockets = await openMany(peer, false, count);
+	await Promise.all(sockets.map((socket) => exchange(socket, head("/events", peer.liveHost), "data: ")));
 	let bytes = 0;
 	for (const socket of sockets) {
 		socket.on("data", (chunk: Buffer) => {
 			bytes += chunk.length;
 		});
-		socket.write(head(peer, "/events", peer.liveHost));
 	}
+	// The box lets the streams begin together, a little after the last has joined.
 	await new Promise((resolve) => setTimeout(resolve, 500));
 	bytes = 0;
 	started();
@@ -118,40 +119,39 @@ export async function events(peer: RunningPeer, count: number, seconds: number, 
 	return result;
 }
 
-/** Requests at a fixed rate whether answered or not, timed from when they were due. Milliseconds, sorted. */
+/**
+ * Requests at a fixed rate whether answered or not, timed from when they were due, not from when they could be sent: a
+ * peer that stalls is charged for all that had to wait. Milliseconds, sorted.
+ */
 export async function atRate(peer: RunningPeer, perSecond: number, seconds: number): Promise<number[]> {
 	const sockets = await openMany(peer, false, 50);
-	const request = head(peer, "/", peer.host);
+	const request = head("/", peer.host);
+	const total = perSecond * seconds;
 	const times: number[] = [];
 	const idle = [...sockets];
-	const waiting: number[] = [];
-	const due = new Map<net.Socket, number>();
-	const send = (socket: net.Socket, at: number) => {
-		due.set(socket, at);
+	const began = performance.now();
+	let sent = 0;
+	const send = (socket: net.Socket) => {
+		const due = began + (sent++ / perSecond) * 1000;
+		const take = (chunk: Buffer) => {
+			if (!chunk.includes("hello")) return;
+			socket.off("data", take);
+			times.push(performance.now() - due);
+			idle.push(socket);
+		};
+		socket.on("data", take);
 		socket.write(request);
 	};
-	for (const socket of sockets) {
-		socket.on("data", () => {
-			times.push(performance.now() - due.get(socket)!);
-			const next = waiting.shift();
-			if (next === undefined) idle.push(socket);
-			else send(socket, next);
-		});
-	}
-	const began = performance.now();
-	await new Promise<void>((resolve) => {
-		let sent = 0;
-		const timer = setInterval(() => {
-			const now = performance.now();
-			for (; sent < ((now - began) / 1000) * perSecond && sent < perSecond * seconds; sent++) {
-				const socket = idle.pop();
-				if (socket === undefined) waiting.push(now);
-				else send(socket, now);
-			}
-			if (sent < perSecond * seconds || times.length < sent) return;
-			clearInterval(timer);
-			resolve();
-		}, 1);
+	await new Promise<void>((resolve, reject) => {
+		for (const socket of sockets) socket.once("close", () => reject(new Error("a connection was closed")));
+		// A timer would be late by up to a millisecond, and nobody could tell whose that is.
+		const turn = () => {
+			const soFar = Math.min(total, ((performance.now() - began) / 1000) * perSecond);
+			while (sent < soFar && idle.length > 0) send(idle.pop()!);
+			if (times.length < total) setImmediate(turn);
+			else resolve();
+		};
+		turn();
 	});
 	await closeAll(sockets);
 	return times.sort((a, b) => a - b);

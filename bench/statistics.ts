@@ -5,7 +5,10 @@ export function median(values: readonly number[]): number {
 	return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** The smallest and the largest. */
-export function spread(values: readonly number[]): [low: number, high: number] {
-	return [Math.min(...values), Math.max(...values)];
+/** To another's values, pair by pair: median, smallest and largest ratio. */
+export type Ratio = readonly [median: number, low: number, high: number];
+
+export function ratioOf(values: readonly number[], base: readonly number[]): Ratio | undefined {
+	const ratios = values.map((value, i) => value / base[i]!).filter(Number.isFinite);
+	return ratios.length === 0 ? undefined : [median(ratios), Math.min(...ratios), Math.max(...ratios)];
 }

@@ -1,22 +1,24 @@
 /** What all peers stand before: a certificate, and a box's server that is never the bottleneck. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Gangway, liveUpstream, startGangway } from "./gangway.js";
+import { type Box, type Gangway, startGangway } from "./gangway.js";
 import { output } from "./process.js";
 
 export interface World {
-	/** For configuration and other files; removed at the end. */
+	/** For configuration and other files, `100m` to be uploaded among them; removed at the end. */
 	readonly dir: string;
 	readonly key: string;
 	readonly certificate: string;
+	readonly gangway: Gangway;
 	/** The devbox in which the servers below run. */
-	readonly upstreamHost: string;
+	readonly box: Box;
+	/** Behind an authenticated tunnel; has the first server only. */
+	readonly privateBox: Box;
 	/** HTTP: `/` tiny, `/20k`, `/100m`; POST anything. An nginx of its own. */
 	readonly upstreamPort: number;
-	/** `/ws` echoes WebSocket frames, `/events` streams them. */
+	/** `/ws` echoes WebSocket frames, `/events` streams them, `/up` takes uploads. */
 	readonly livePort: number;
-	readonly gangway: Gangway;
 	close(): Promise<void>;
 }
 
@@ -34,34 +36,46 @@ export async function createWorld(): Promise<World> {
 	const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"];
 	await output("openssl", ["req", "-x509", ...ec, ...subject, "-keyout", key, "-out", certificate]);
 	const [upstreamPort, livePort] = [8080, 8081];
+	let gangway: Gangway | undefined;
+	const close = async () => {
+		await gangway?.close();
+		rmSync(dir, { recursive: true, force: true });
+	};
 	try {
-		const gangway = await startGangway(dir, certificate, key, {
+		writeFileSync(join(dir, "100m"), Buffer.alloc(MEGABYTES * 1024 * 1024, "x"));
+		gangway = await startGangway(dir, certificate, key);
+		const box = await gangway.createBox({
+			auth: "open",
 			files: { "upstream.conf": upstreamConfig("/home/user", upstreamPort), "live.mjs": liveUpstream() },
 			commands: [
 				"head -c 20480 /dev/zero | tr '\\0' x >20k",
 				`head -c ${MEGABYTES}M /dev/zero | tr '\\0' x >100m`,
-				"nginx -c ~/upstream.conf -p ~ -e ~/upstream.log &",
+				NGINX,
 				`node live.mjs ${livePort} &`,
-				`for port in ${upstreamPort} ${livePort}; do until (: </dev/tcp/127.0.0.1/$port) 2>/dev/null; do sleep 0.05; done; done`,
+				...[upstreamPort, livePort].map(untilItListens),
 			],
 		});
-		return {
-			dir,
-			key,
-			certificate,
-			upstreamHost: gangway.address,
-			upstreamPort,
-			livePort,
-			gangway,
-			close: async () => {
-				await gangway.close();
-				rmSync(dir, { recursive: true, force: true });
-			},
-		};
+		const privateBox = await gangway.createBox({
+			auth: "authenticated",
+			files: { "upstream.conf": upstreamConfig("/home/user", upstreamPort) },
+			commands: [NGINX, untilItListens(upstreamPort)],
+		});
+		return { dir, key, certificate, gangway, box, privateBox, upstreamPort, livePort, close };
 	} catch (error) {
-		rmSync(dir, { recursive: true, force: true });
+		await close();
 		throw error;
 	}
+}
+
+const NGINX = "nginx -c ~/upstream.conf -p ~ -e ~/upstream.log &";
+
+function untilItListens(port: number): string {
+	return `until (: </dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.05; done`;
+}
+
+/** The compiled server for WebSockets, event streams and uploads. */
+function liveUpstream(): string {
+	return readFileSync(new URL("./live-upstream.js", import.meta.url), "utf8");
 }
 
 function upstreamConfig(dir: string, port: number): string {

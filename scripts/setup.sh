@@ -15,17 +15,22 @@ missing_packages() {
 	done
 }
 
+# Gangway needs the programs, in devboxes and tests; the host's own services are none of its business.
+keep_off() { # units ...
+	command -v systemctl >/dev/null || return 0
+	if ! systemctl is-enabled "$1" >/dev/null 2>&1 && systemctl mask "$@" >/dev/null 2>&1; then
+		echo "gangway: the host's own $1 stays off (systemctl unmask $* to use it)" >&2
+	fi
+}
+
 install_packages() { # packages ...
 	echo "gangway: installing$(printf ' %s' "$@")" >&2
-	case " $* " in
-	*' openssh-server '*)
-		# Gangway needs the program sshd inside devboxes; the host's own SSH service is none of its business.
-		if command -v systemctl >/dev/null && ! systemctl is-enabled ssh.service >/dev/null 2>&1; then
-			systemctl mask ssh.service ssh.socket >/dev/null 2>&1 &&
-				echo "gangway: the host's own SSH service stays off (systemctl unmask ssh.service ssh.socket to use it)" >&2
-		fi
-		;;
-	esac
+	for package in "$@"; do
+		case $package in
+		openssh-server) keep_off ssh.service ssh.socket ;;
+		nginx | caddy) keep_off "$package.service" ;;
+		esac
+	done
 	log=$(mktemp)
 	if ! { apt-get update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
 		cat "$log" >&2

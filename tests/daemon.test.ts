@@ -275,7 +275,7 @@ describe("a start that cannot be", () => {
 			"a public address",
 			["--runtime", "linux", "--bind", "0.0.0.0"],
 			{},
-			/^gangway: bind: "0\.0\.0\.0" .*--allow-trusted-runtime\n$/,
+			/^gangway: --bind: "0\.0\.0\.0" .*--allow-trusted-runtime\n$/,
 		],
 	])("one line about %s", async (_, args, env, line) => {
 		expect(await refusal(args, env)).toMatch(line);

@@ -197,7 +197,7 @@ describe("certificates from files", () => {
 	test("a broken file changes nothing, and the log says so", async () => {
 		const before = await served();
 		await writeFile(join(directory, "cert.pem"), "broken");
-		await until("the log says so", () => /GANGWAY_TLS_CERT.*old certificate stays/.test(other.stderr));
+		await until("the log says so", () => /tls_cert.*old certificate stays/.test(other.stderr));
 		expect(await served()).toBe(before);
 		await issue("third");
 		await until("the new certificate is served", async () => (await served()) === "third");

@@ -73,7 +73,7 @@ export class Daemon {
 				GANGWAY_ADMIN_API_KEY: adminApiKey,
 				GANGWAY_TLS_PORT: String(ports?.tls_port ?? 0),
 				GANGWAY_HTTP_PORT: String(ports?.http_port ?? 0),
-				GANGWAY_SSH_PORT: "0",
+				GANGWAY_SSH_PORT: String(ports?.ssh_port ?? 0),
 				GANGWAY_LOG_LEVEL: "debug",
 				GANGWAY_DRAIN_TIMEOUT: "1",
 				...this.#options.env,
@@ -125,6 +125,11 @@ export class Daemon {
 	/** What `openssl s_client -connect` takes. */
 	get connect(): string {
 		return `127.0.0.1:${this.endpoints.tls_port}`;
+	}
+
+	/** What makes curl trust its certificates. */
+	get trust(): readonly string[] {
+		return ["--cacert", this.endpoints.ca_cert];
 	}
 
 	/** URL of a tunnel over plain HTTP; `*.localhost` needs `lookup` in clients other than curl and browsers. */

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, readlinkSync, rmdirSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "./until.js";
 
@@ -56,6 +56,17 @@ export async function sweep(dataDir: string): Promise<void> {
 /** Open descriptors of a process. */
 export function descriptors(pid: number): number {
 	return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+/** How far a process's resident memory has risen, at its highest, while `work` was under way. Bytes. */
+export async function memoryGrowth(pid: number, work: () => Promise<unknown>): Promise<number> {
+	const kilobytes = (field: string) =>
+		Number(new RegExp(`^${field}:\\s*(\\d+) kB$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+	// proc(5): sets the highest mark back to what it is now.
+	writeFileSync(`/proc/${pid}/clear_refs`, "5");
+	const before = kilobytes("VmRSS");
+	await work();
+	return (kilobytes("VmHWM") - before) * 1024;
 }
 
 /** Undefined before the runtime was opened for the first time. */

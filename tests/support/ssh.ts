@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { buffer, text } from "node:stream/consumers";
-import type { Daemon } from "./daemon.js";
+import { adminApiKey, type Daemon } from "./daemon.js";
 
 export interface Result {
 	/** Null when a signal ended it. */
@@ -13,23 +13,25 @@ export interface Result {
 }
 
 type Options = Readonly<Record<string, string>>;
+type Fields = Pick<SshClient, "directory" | "user" | "host" | "keyFile" | "way">;
 
-/** The user's side of SSH: a key file and the exact ProxyCommand of the documentation, for one devbox. */
+/** The user's side of SSH, for one devbox: its own key and the documentation's ProxyCommand, or a key of theirs and the gateway. */
 export class SshClient {
 	/** Holds the key and whatever else a test wants to put there; goes with the daemon's data directory. */
 	readonly directory: string;
 	readonly user: string;
 	readonly host: string;
 	readonly keyFile: string;
-	readonly proxyCommand: string;
+	/** What leads to it: the setting of ssh_config(5) and its value. */
+	readonly way: readonly ["ProxyCommand" | "Port", string];
 	readonly #options: Options;
 
-	private constructor(fields: Omit<SshClient, "target">, options: Options) {
+	private constructor(fields: Fields, options: Options) {
 		this.directory = fields.directory;
 		this.user = fields.user;
 		this.host = fields.host;
 		this.keyFile = fields.keyFile;
-		this.proxyCommand = fields.proxyCommand;
+		this.way = fields.way;
 		this.#options = options;
 	}
 
@@ -39,11 +41,39 @@ export class SshClient {
 		const keyFile = join(directory, "id");
 		await writeFile(keyFile, key.ssh_private_key, { mode: 0o600 });
 		const proxyCommand = `openssl s_client -quiet -servername %h -connect ${daemon.connect} 2>/dev/null`;
-		const fields = { directory, user: key.ssh_user, host: key.url, keyFile, proxyCommand };
-		return new SshClient(fields as SshClient, {
-			IdentityFile: keyFile,
+		return SshClient.#to({
+			directory,
+			user: key.ssh_user,
+			host: key.url,
+			keyFile,
+			way: ["ProxyCommand", proxyCommand],
+		});
+	}
+
+	/** Through the gateway, with a key of the user whose API key this is; by default the administrator's. */
+	static async throughGateway(
+		daemon: Daemon,
+		devboxId: string,
+		apiKey = adminApiKey,
+		keyOptions: readonly string[] = [],
+	): Promise<SshClient> {
+		const directory = await mkdtemp(join(daemon.dataDir, "client-"));
+		const keyFile = await makeKey(directory, ...keyOptions);
+		await uploadKey(daemon, `${keyFile}.pub`, apiKey);
+		return SshClient.atGateway(daemon, devboxId, keyFile);
+	}
+
+	/** Through the gateway, with this key, whether anybody knows it or not. */
+	static atGateway(daemon: Daemon, username: string, keyFile: string): SshClient {
+		const way = ["Port", String(daemon.endpoints.ssh_port)] as const;
+		return SshClient.#to({ directory: dirname(keyFile), user: username, host: "127.0.0.1", keyFile, way });
+	}
+
+	static #to(fields: Fields): SshClient {
+		return new SshClient(fields, {
+			IdentityFile: fields.keyFile,
 			IdentitiesOnly: "yes",
-			ProxyCommand: proxyCommand,
+			[fields.way[0]]: fields.way[1],
 			StrictHostKeyChecking: "no",
 			UserKnownHostsFile: "/dev/null",
 			LogLevel: "ERROR",
@@ -51,6 +81,11 @@ export class SshClient {
 			// The default takes more processor time than the rest of a session; who uses `writeConfig` has the default.
 			KexAlgorithms: "curve25519-sha256",
 		});
+	}
+
+	/** Of one that does not go through the gateway. */
+	get proxyCommand(): string {
+		return this.way[1];
 	}
 
 	get target(): string {
@@ -64,7 +99,7 @@ export class SshClient {
 
 	/** The same client and key, for another user of the box. */
 	as(user: string): SshClient {
-		return new SshClient({ ...this, user } as SshClient, this.#options);
+		return new SshClient({ ...this, user }, this.#options);
 	}
 
 	/** For any program of OpenSSH. `more` are further options; they win over the usual ones. */
@@ -107,7 +142,7 @@ export class SshClient {
 				`  Hostname ${this.host}`,
 				`  User ${this.user} # the user defined in the devbox params`,
 				`  IdentityFile ${this.keyFile}`,
-				`  ProxyCommand ${this.proxyCommand}`,
+				`  ${this.way.join(" ")}`,
 				"Host *",
 				"  StrictHostKeyChecking no",
 				"  UserKnownHostsFile /dev/null",
@@ -122,6 +157,26 @@ export class SshClient {
 	remove(): Promise<void> {
 		return rm(this.directory, { recursive: true, force: true });
 	}
+}
+
+/** A new key pair; returns the private one's file, beside which the public one lies. */
+export async function makeKey(directory: string, ...options: string[]): Promise<string> {
+	const file = join(directory, "id");
+	await collect(spawn("ssh-keygen", ["-q", "-t", "ed25519", ...options, "-N", "", "-f", file]));
+	return file;
+}
+
+/** Makes a public key the user's whose API key this is; returns its id. */
+export async function uploadKey(daemon: Daemon, publicKeyFile: string, apiKey = adminApiKey): Promise<string> {
+	const body = { name: publicKeyFile, public_key: await readFile(publicKeyFile, "utf8") };
+	const response = await fetch(`http://127.0.0.1:${daemon.endpoints.http_port}/users/me/ssh-keys`, {
+		method: "POST",
+		headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json" },
+		body: JSON.stringify(body),
+	});
+	const { data, error } = (await response.json()) as { data?: { id: string }; error?: { message: string } };
+	if (!data) throw new Error(error?.message);
+	return data.id;
 }
 
 export async function collect(child: ChildProcess, input?: Buffer | string): Promise<Result> {

@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { Command, CommanderError } from "commander";
+import { CommandError, exitCodes } from "./errors.js";
 
 const { version } = createRequire(import.meta.url)("../package.json") as { version: string };
 
@@ -11,30 +12,40 @@ const program = new Command("gangway")
 for (const [name, description] of [
 	["serve", "Run the daemon in the foreground"],
 	["up", "Run the daemon; on an empty store, with a demo devbox to try"],
+	["admin", "Manage users, teams, members and API keys"],
 ] as const) {
-	program.addCommand((await daemonCommand(name, description)).copyInheritedSettings(program));
+	program.addCommand(inherit(await commandOf(name, description), program));
 }
 
-/** The daemon's code takes longer to load than most commands to run: it is loaded only where the command is named. */
-async function daemonCommand(name: "serve" | "up", description: string): Promise<Command> {
+/** A command's code takes longer to load than most commands to run: it is loaded only where the command is named. */
+async function commandOf(name: "serve" | "up" | "admin", description: string): Promise<Command> {
 	if (!process.argv.includes(name)) return new Command(name).description(description);
+	if (name === "admin") return (await import("./admin/index.js")).adminCommand(description);
 	const { serveCommand } = await import("./serve.js");
 	return serveCommand(name, description);
 }
 
-/** Commander has said what is wrong by then. */
-const usageError = 2;
+/** Commands that are made apart take nothing of how their parent reports errors. */
+function inherit(command: Command, parent: Command): Command {
+	command.copyInheritedSettings(parent);
+	for (const child of command.commands) inherit(child, command);
+	return command;
+}
 
 try {
 	await program.parseAsync();
 } catch (error) {
 	if (error instanceof CommanderError) {
-		process.exitCode = error.exitCode === 0 ? 0 : usageError;
+		// Commander has said what is wrong by then.
+		process.exitCode = error.exitCode === 0 ? 0 : exitCodes.usage;
+	} else if (error instanceof CommandError) {
+		console.error(`gangway: ${error.message}`);
+		process.exitCode = error.exitCode;
 	} else {
 		const { GangwayError } = await import("@gangway/server");
 		if (!(error instanceof GangwayError)) throw error;
 		console.error(`gangway: ${error.message}`);
 		if (error.cause instanceof Error && error.code !== "config") console.error(`  because: ${error.cause.message}`);
-		process.exitCode = error.code === "config" ? usageError : 1;
+		process.exitCode = error.code === "config" ? exitCodes.usage : 1;
 	}
 }

@@ -33,10 +33,10 @@ async function serve(flags: Record<string, string | boolean>, withDemo: boolean)
 
 /** The first line is also for scripts that wait for it. */
 function readyLines({ endpoints, adminKeyFile }: Daemon, demo: Awaited<ReturnType<Daemon["demo"]>>): string[] {
-	const { api_url, domain, tls_port, http_port, ca_cert } = endpoints;
+	const { api_url, domain, tls_port, http_port, ssh_port, ca_cert } = endpoints;
 	const tunnels = `https://{port}-{key}.tunnel.${domain}:${tls_port}`;
 	return [
-		`ready  api ${api_url}  tunnels ${tunnels}  http ${http_port}`,
+		`ready  api ${api_url}  tunnels ${tunnels}  http ${http_port}  ssh ${ssh_port}`,
 		...(demo ? [`  demo     ${demo.url}`, `           ${demo.sshCommand}`] : []),
 		...(adminKeyFile === undefined ? [] : [`  API key  ${adminKeyFile}`]),
 		...(ca_cert === null ? [] : [`  CA       ${ca_cert}  (curl --cacert)`]),

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "./config/index.js";
-import type { Actor, Devbox, Devboxes } from "./devboxes/index.js";
+import { type Actor, type Devbox, type Devboxes, defaultTunnelParams } from "./devboxes/index.js";
 import { readInstallation, type Store, writeInstallation } from "./store/index.js";
 
 export interface Demo {
@@ -17,9 +17,9 @@ export interface DemoOptions {
 	readonly store: Store;
 	readonly devboxes: Devboxes;
 	readonly actor: Actor;
-	/** The real ports. */
+	/** The real port. */
 	readonly tlsPort: number;
-	readonly httpPort: number;
+	readonly tunnelUrl: (tunnelKey: string, port: number) => string;
 }
 
 const port = 8080;
@@ -46,7 +46,7 @@ createServer((request, response) => {
 
 /** On an empty store: a devbox that shows both doors at once. Later: the same one again, as long as it lives. */
 export async function demo(options: DemoOptions): Promise<Demo | undefined> {
-	const { store, devboxes, actor } = options;
+	const { store, devboxes, actor, tunnelUrl } = options;
 	let id = await readInstallation(store.db, installationKey);
 	if (id === undefined) {
 		if ((await devboxes.count(actor, {})) > 0) return undefined;
@@ -55,7 +55,8 @@ export async function demo(options: DemoOptions): Promise<Demo | undefined> {
 	const wanted = ["running", "suspended", "failure", "shutdown"] as const;
 	const box = await devboxes.waitForStatus(actor, id, wanted, 60_000, new AbortController().signal);
 	if (box.status !== "running" && box.status !== "suspended") return undefined;
-	return { devboxId: id, url: demoUrl(options, box), sshCommand: await sshCommand(options, box) };
+	if (!box.tunnel) return undefined;
+	return { devboxId: id, url: `${tunnelUrl(box.tunnel.key, port)}/`, sshCommand: await sshCommand(options, box) };
 }
 
 function createDemo({ devboxes, actor }: DemoOptions): Promise<Devbox> {
@@ -74,19 +75,12 @@ function createDemo({ devboxes, actor }: DemoOptions): Promise<Devbox> {
 				// So that the printed command works at any time; whoever reaches it is on this machine by default.
 				resumeTriggers: { ssh: true },
 			},
-			tunnel: { authMode: "open", httpKeepAlive: true, wakeOnHttp: true },
+			tunnel: { ...defaultTunnelParams, wakeOnHttp: true },
 		},
 		{
 			inTransaction: async (trx, devboxId) => writeInstallation(trx, installationKey, devboxId),
 		},
 	);
-}
-
-function demoUrl({ config, tlsPort, httpPort }: DemoOptions, box: Devbox): string {
-	const host = `${port}-${box.tunnel?.key}.tunnel.${config.domain}`;
-	// Without a public certificate, plain HTTP is what a browser shows without a warning.
-	if (config.httpMode === "serve") return `http://${host}${httpPort === 80 ? "" : `:${httpPort}`}/`;
-	return `https://${host}${tlsPort === 443 ? "" : `:${tlsPort}`}/`;
 }
 
 /** Leaves a key and a configuration for ssh in the data directory, so that the command is one short line. */

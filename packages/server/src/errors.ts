@@ -65,6 +65,18 @@ export class ConfigError extends GangwayError {
 	}
 }
 
+/** The same, found where a setting is used: that it came by a flag or a variable is not known there. See `nameAsGiven`. */
+export class SettingError extends ConfigError {
+	/** Its key in the file, `tls_port`. */
+	readonly setting: string;
+	readonly problem: string;
+	constructor(setting: string, problem: string) {
+		super(`${setting}: ${problem}`);
+		this.setting = setting;
+		this.problem = problem;
+	}
+}
+
 /** The runtime could not do what was asked; `message` says what, `cause` why. */
 export class RuntimeError extends GangwayError {
 	constructor(

@@ -1,8 +1,9 @@
 import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import type { Audit } from "./audit/index.js";
 import type { Devboxes } from "./devboxes/index.js";
 import type { CertificateSource, Edge } from "./edge/index.js";
-import type { Passthrough } from "./ssh/index.js";
-import type { Tunnel } from "./tunnel/index.js";
+import type { Gateway, Passthrough } from "./ssh/index.js";
+import type { Limiter, Tunnel } from "./tunnel/index.js";
 
 /** What `/metrics` shows of the parts; read when asked, so that counting costs nothing in between. */
 export function observe(
@@ -11,11 +12,14 @@ export function observe(
 		readonly devboxes: Devboxes;
 		readonly edge: Edge;
 		readonly tunnel: Tunnel;
+		readonly limiter: Limiter;
 		readonly passthrough: Passthrough;
+		readonly gateway: Gateway;
 		readonly certificates: CertificateSource;
+		readonly audit: Audit;
 	},
 ): void {
-	const { devboxes, edge, tunnel, passthrough, certificates } = parts;
+	const { devboxes, edge, tunnel, limiter, passthrough, gateway, certificates, audit } = parts;
 	gauge(registry, "gangway_devboxes", "Devboxes by status", ["status"], async (set) => {
 		for (const [status, count] of await devboxes.countByStatus()) set(count, { status });
 	});
@@ -28,6 +32,9 @@ export function observe(
 	gauge(registry, "gangway_ssh_passthrough_sessions", "Open SSH passthrough sessions", [], (set) => {
 		set(passthrough.sessions);
 	});
+	gauge(registry, "gangway_ssh_gateway_connections", "Open connections to the SSH gateway", [], (set) => {
+		set(gateway.connections);
+	});
 	gauge(
 		registry,
 		"gangway_tunnel_requests_total",
@@ -37,6 +44,9 @@ export function observe(
 			for (const [outcome, count] of Object.entries(tunnel.counts.requests)) set(count, { outcome });
 		},
 	);
+	gauge(registry, "gangway_tunnel_refused_total", "Tunnel requests over a limit, by the limit", ["reason"], (set) => {
+		for (const [reason, count] of Object.entries(limiter.refused)) set(count, { reason });
+	});
 	gauge(registry, "gangway_tunnel_upgrades_total", "Upgraded tunnel connections that have ended", [], (set) => {
 		set(tunnel.counts.upgrades);
 	});
@@ -49,6 +59,9 @@ export function observe(
 	gauge(registry, "gangway_tunnel_bytes_total", "Tunnel bytes by direction", ["direction"], (set) => {
 		set(tunnel.counts.bytesIn, { direction: "in" });
 		set(tunnel.counts.bytesOut, { direction: "out" });
+	});
+	gauge(registry, "gangway_audit_lost_total", "Audit events that are in the log only, by why", ["reason"], (set) => {
+		for (const [reason, count] of Object.entries(audit.lost)) set(count, { reason });
 	});
 	gauge(registry, "gangway_certificate_expiry_seconds", "When the certificate expires, Unix time", [], (set) => {
 		set(certificates.expiresAtMs / 1000);

@@ -2,6 +2,7 @@ import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
+import { noAudit } from "../audit/audit.fixture.js";
 import { openTestStore } from "../store/store.fixture.js";
 import { Accounts } from "./accounts.js";
 
@@ -12,7 +13,7 @@ async function setUp(options: { adminApiKey?: string } = {}) {
 	const store = await openTestStore();
 	const clock = { now: 1_000_000 };
 	const start = async (adminApiKey?: string) => {
-		const accounts = new Accounts({ store, dataDir: store.dataDir, now: () => clock.now });
+		const accounts = new Accounts({ store, dataDir: store.dataDir, audit: noAudit, now: () => clock.now });
 		return { accounts, bootstrap: await accounts.bootstrap({ adminApiKey }) };
 	};
 	const { accounts, bootstrap } = await start(options.adminApiKey);
@@ -72,7 +73,7 @@ test("a revoked bootstrap key does not come back with the settings, a new one do
 	await accounts.revokeApiKey(bootstrap.teamId, bootstrap.apiKeyId);
 	await expect(start(CONFIGURED)).rejects.toMatchObject({
 		code: "config",
-		message: "GANGWAY_ADMIN_API_KEY: the value (not shown) is refused, this key was revoked; allowed: a new key",
+		message: "admin_api_key: the value (not shown) is refused, this key was revoked; allowed: a new key",
 	});
 	const later = await start(OTHER);
 	expect(await later.accounts.authenticate(OTHER)).toMatchObject({ role: "admin" });
@@ -90,8 +91,7 @@ test.each(["", "short", "with spaces in the middle of it", "ümlaut-key-of-twent
 		const { start } = await setUp();
 		await expect(start(key)).rejects.toMatchObject({
 			code: "config",
-			message:
-				"GANGWAY_ADMIN_API_KEY: the value (not shown) is not an API key; allowed: 20 to 256 letters, digits or ._~+/-=",
+			message: "admin_api_key: the value (not shown) is not an API key; allowed: 20 to 256 letters, digits or ._~+/-=",
 		});
 	},
 );

@@ -1,12 +1,19 @@
 import { timingSafeEqual } from "node:crypto";
-import { ulid } from "ulid";
+import type { AuditSink } from "../audit/index.js";
 import { isApiKey } from "../config/index.js";
 import { NotFoundError } from "../errors.js";
 import type { Store } from "../store/index.js";
+import { Administration } from "./administration.js";
 import { bearerToken, generateApiKey, hashApiKey } from "./api-key.js";
 import { type Bootstrap, bootstrap } from "./bootstrap.js";
+import { newId } from "./ids.js";
 import { KeyCache } from "./key-cache.js";
-import type { Principal } from "./roles.js";
+import { checkedLabel } from "./names.js";
+import { type AccessRevoked, Revocations } from "./revocations.js";
+import type { Principal, Role } from "./roles.js";
+import { type SshKeyOwner, SshKeys } from "./ssh-keys.js";
+import { Teams } from "./teams.js";
+import { Users } from "./users.js";
 
 /** What may be shown of a key. The key itself is not stored. */
 export interface ApiKeyInfo {
@@ -20,22 +27,37 @@ export interface ApiKeyInfo {
 export interface AccountsOptions {
 	readonly store: Pick<Store, "db" | "transaction">;
 	readonly dataDir: string;
+	/** Told of every change that a user makes. */
+	readonly audit: AuditSink;
 	/** Epoch milliseconds. */
 	readonly now?: () => number;
 }
 
-/** Users, teams and their API keys: who asks, and in which team. What they may do there: `can`, `demand`. */
+/** Users, teams and their keys: who asks, and in which team. What they may do there: `can`, `demand`. */
 export class Accounts {
+	/** Nobody's rights are checked in these three; `administration` checks them. */
+	readonly users: Users;
+	readonly teams: Teams;
+	readonly sshKeys: SshKeys;
+	readonly administration: Administration;
 	readonly #store: Pick<Store, "db" | "transaction">;
 	readonly #dataDir: string;
 	readonly #now: () => number;
 	readonly #cache: KeyCache;
+	readonly #revocations = new Revocations();
+	#home: Bootstrap | undefined;
 
 	constructor(options: AccountsOptions) {
 		this.#store = options.store;
 		this.#dataDir = options.dataDir;
 		this.#now = options.now ?? Date.now;
 		this.#cache = new KeyCache(this.#now);
+		this.#revocations.on("accessRevoked", () => this.#cache.clear());
+		const parts = { store: this.#store, revocations: this.#revocations, now: this.#now };
+		this.users = new Users(parts);
+		this.teams = new Teams(parts);
+		this.sshKeys = new SshKeys({ ...parts, audit: options.audit });
+		this.administration = new Administration(this, options.audit, () => this.#home);
 	}
 
 	/**
@@ -50,6 +72,7 @@ export class Accounts {
 			now: this.#now(),
 		});
 		this.#cache.clear();
+		this.#home = result;
 		return result;
 	}
 
@@ -69,15 +92,39 @@ export class Accounts {
 		return principal;
 	}
 
-	/** The only time that the key is seen. Throws `NotFoundError` when the user is not in the team. */
+	/** Whose SSH key this is; undefined for one that nobody has uploaded. See `SshKeys.find`. */
+	findSshKey(algorithm: string, blob: Buffer): Promise<SshKeyOwner | undefined> {
+		return this.sshKeys.find(algorithm, blob);
+	}
+
+	/** Undefined for somebody who is not in the team. Never out of date. */
+	roleIn(userId: string, teamId: string): Promise<Role | undefined> {
+		return this.teams.roleIn(userId, teamId);
+	}
+
+	/**
+	 * Calls back when somebody left a team or has another role in it, was deleted, or an SSH key of theirs was: what they have
+	 * open is to be checked again, or to go.
+	 */
+	onAccessRevoked(listener: (what: AccessRevoked) => void): void {
+		this.#revocations.on("accessRevoked", listener);
+	}
+
+	/** Calls back when a team has switched its passthrough off. */
+	onPassthroughDisabled(listener: (teamId: string) => void): void {
+		this.#revocations.on("passthroughDisabled", listener);
+	}
+
+	/** The only time that the key is seen. Throws `InvalidError`, `NotFoundError` when the user is not in the team. */
 	async createApiKey(params: {
 		readonly teamId: string;
 		readonly userId: string;
 		readonly name: string;
 	}): Promise<ApiKeyInfo & { readonly key: string }> {
-		const { teamId, userId, name } = params;
+		const { teamId, userId } = params;
+		const name = checkedLabel(params.name);
 		const key = generateApiKey();
-		const id = `key_${ulid().toLowerCase()}`;
+		const id = newId("key");
 		const createdAtMs = this.#now();
 		await this.#store.transaction(async (trx) => {
 			const member = await trx

@@ -1,11 +1,11 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Kysely } from "kysely";
-import { ulid } from "ulid";
 import { isApiKey } from "../config/index.js";
-import { ConfigError } from "../errors.js";
+import { SettingError } from "../errors.js";
 import { readInstallation, type Schema, type Store, writeInstallation, writePrivateFile } from "../store/index.js";
 import { generateApiKey, hashApiKey } from "./api-key.js";
+import { newId } from "./ids.js";
 
 /** Which key the installation's settings stand for, in the table `installation`. */
 const BOOTSTRAP_KEY_ID = "bootstrap_api_key_id";
@@ -54,11 +54,7 @@ export async function bootstrap({ store, dataDir, adminApiKey, now }: BootstrapO
 }
 
 async function makeAdmin(trx: Kysely<Schema>, key: string, created_at_ms: number) {
-	const [userId, teamId, apiKeyId] = ["usr", "team", "key"].map((kind) => `${kind}_${ulid().toLowerCase()}`) as [
-		string,
-		string,
-		string,
-	];
+	const [userId, teamId, apiKeyId] = [newId("usr"), newId("team"), newId("key")];
 	await trx.insertInto("users").values({ id: userId, name: "admin", created_at_ms }).execute();
 	await trx.insertInto("teams").values({ id: teamId, name: "default", created_at_ms }).execute();
 	const membership = { team_id: teamId, user_id: userId, role: "admin", created_at_ms } as const;
@@ -90,13 +86,14 @@ async function replaceKey(trx: Kysely<Schema>, apiKeyId: string, key: string): P
 	if (same?.id === apiKeyId && same.revoked_at_ms === null) return;
 	if (same !== undefined) {
 		const why = same.id === apiKeyId ? "this key was revoked" : "this is the key of another user";
-		throw new ConfigError(`GANGWAY_ADMIN_API_KEY: the value (not shown) is refused, ${why}; allowed: a new key`);
+		throw new SettingError("admin_api_key", `the value (not shown) is refused, ${why}; allowed: a new key`);
 	}
 	await trx.updateTable("api_keys").set({ key_hash, revoked_at_ms: null }).where("id", "=", apiKeyId).execute();
 }
 
-function notAKey(): ConfigError {
-	return new ConfigError(
-		"GANGWAY_ADMIN_API_KEY: the value (not shown) is not an API key; allowed: 20 to 256 letters, digits or ._~+/-=",
+function notAKey(): SettingError {
+	return new SettingError(
+		"admin_api_key",
+		"the value (not shown) is not an API key; allowed: 20 to 256 letters, digits or ._~+/-=",
 	);
 }

@@ -24,6 +24,8 @@ const allowed: Readonly<Record<Role, readonly Action[]>> = {
 	viewer: ["read"],
 };
 
+export const roles = Object.freeze(Object.keys(allowed) as Role[]);
+
 /** A role that is not known may do nothing. */
 export function can(principal: Pick<Principal, "role">, action: Action): boolean {
 	return Object.hasOwn(allowed, principal.role) && allowed[principal.role].includes(action);
@@ -36,6 +38,5 @@ export function demand(principal: Pick<Principal, "role">, action: Action): void
 }
 
 function needed(action: Action): string {
-	const roles = (Object.keys(allowed) as Role[]).filter((role) => allowed[role].includes(action));
-	return roles.join(" or ");
+	return roles.filter((role) => allowed[role].includes(action)).join(" or ");
 }

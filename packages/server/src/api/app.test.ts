@@ -54,6 +54,7 @@ describe("what a role may do", () => {
 		"/dbx_1/shutdown",
 		"/dbx_1/keep_alive",
 		"/dbx_1/create_ssh_key",
+		"/dbx_1/rotate_ssh_key",
 		"/dbx_1/enable_tunnel",
 		"/dbx_1/remove_tunnel",
 	])("a viewer may not POST /v1/devboxes%s", async (path) => {

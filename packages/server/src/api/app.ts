@@ -7,24 +7,30 @@ import Fastify, { type FastifyBaseLogger, type FastifyReply, type FastifyRequest
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { InvalidError, NotFoundError, UnavailableError } from "../errors.js";
+import { adminRoutes, adminViews } from "./admin/index.js";
+import { auditRoutes, auditViews, recordDenials } from "./audit/index.js";
 import { authenticate, authorize } from "./authentication.js";
 import { documentation } from "./documentation.js";
-import { toWireError } from "./errors.js";
+import { type ToWireError, toWireError } from "./errors.js";
 import { Idempotency } from "./idempotency.js";
 import { operationRoutes, type SshFacts } from "./operations.js";
 import type { App } from "./request.js";
 import { errorView } from "./route-schema.js";
 import { runloopRoutes, runloopViews } from "./runloop/index.js";
-import type { Accounts, DevboxService, IdempotencyStore } from "./services.js";
+import { sandbox0Routes, sandbox0Views, toSandbox0Error } from "./sandbox0/index.js";
+import type { Accounts, AuditService, DevboxService, IdempotencyStore, TunnelUrl } from "./services.js";
 import { validatorCompiler } from "./validation.js";
 
 export interface ApiOptions {
 	readonly devboxes: DevboxService;
 	readonly accounts: Accounts;
 	readonly idempotency: IdempotencyStore;
+	readonly audit: AuditService;
 	readonly metrics: Registry;
 	/** True when requests can be served, else why not. */
 	readonly ready: () => boolean | string;
+	/** Asked at each request: the port is known once it is open. */
+	readonly tunnelUrl: TunnelUrl;
 	/** Shown at `/`. */
 	readonly ssh: SshFacts;
 	readonly version: string;
@@ -35,7 +41,7 @@ export interface ApiOptions {
 export interface ApiLimits {
 	/** Bytes of a request's body; more is a 413. Default: 10 MiB. */
 	readonly bodyBytes: number;
-	/** Milliseconds that create_and_await_running is held; the official client gives up after 30 s. Default: 20000. */
+	/** Milliseconds that create_and_await_running is held, and calls of the Sandbox0 dialect; the official client gives up after 30 s. Default: 20000. */
 	readonly createHoldMs: number;
 	/** Milliseconds that wait_for_status is held, at most. Default: 25000. */
 	readonly waitHoldMs: number;
@@ -59,24 +65,49 @@ export interface Api {
 	close(): Promise<void>;
 }
 
-/** The HTTP API: the Runloop dialect under /v1, the operations endpoints and the documentation. Never listens itself. */
+/** The HTTP API: the dialects, the admin API, the operations endpoints and the documentation. Never listens itself. */
 export async function createApi(options: ApiOptions): Promise<Api> {
 	const limits = Object.freeze({ ...defaultLimits, ...options.limits });
 	const closing = new AbortController();
 	const idempotency = new Idempotency(options.idempotency, options.log);
 	const { app, serve } = buildApp(options.log, limits);
-	await documentation(app, options.version, [errorView, ...runloopViews]);
+	await documentation(app, options.version, [
+		errorView,
+		...runloopViews,
+		...adminViews,
+		...auditViews,
+		...sandbox0Views,
+	]);
 	operationRoutes(app, options);
-	await app.register(async (v1: App) => {
-		v1.addHook("onRequest", async () => {
+	const guard = (scope: App) => {
+		scope.addHook("onRequest", async () => {
 			if (closing.signal.aborted) throw new UnavailableError("Gangway is shutting down");
 		});
-		v1.addHook("onRequest", authenticate(options.accounts));
-		v1.addHook("onRequest", authorize);
+		scope.addHook("onRequest", authenticate(options.accounts));
+		scope.addHook("onRequest", authorize);
+		scope.addHook("onResponse", recordDenials(options.audit));
 		// Views hold keys and tokens.
-		v1.addHook("onSend", async (_request, reply) => void reply.header("cache-control", "no-store"));
+		scope.addHook("onSend", async (_request, reply) => void reply.header("cache-control", "no-store"));
+	};
+	await app.register(async (v1: App) => {
+		guard(v1);
 		runloopRoutes(v1, { ...options, ...limits, idempotency, architecture: hostArchitecture, closing: closing.signal });
+		adminRoutes(v1, options.accounts.administration);
+		auditRoutes(v1, options.audit, options.accounts.administration);
 	});
+	const { devboxes, accounts, ssh } = options;
+	const sandbox0 = { devboxes, sshKeys: accounts.sshKeys, sshGateway: ssh.gateway, holdMs: limits.createHoldMs };
+	for (const [prefix, routes] of Object.entries(sandbox0Routes)) {
+		await app.register(
+			async (scope: App) => {
+				scope.setErrorHandler(answerErrors(toSandbox0Error));
+				scope.setNotFoundHandler(notFound);
+				guard(scope);
+				routes(scope, { ...sandbox0, closing: closing.signal });
+			},
+			{ prefix },
+		);
+	}
 	await app.ready();
 
 	const underWay = new Set<Closes>();
@@ -124,7 +155,7 @@ function buildApp(log: Logger, limits: ApiLimits) {
 		requestIdHeader: false,
 		genReqId: () => randomUUID(),
 		return503OnClosing: false,
-		frameworkErrors: answerError,
+		frameworkErrors: answerErrors(toWireError),
 	}).withTypeProvider<TypeBoxTypeProvider>();
 	app.setValidatorCompiler(validatorCompiler);
 	// Response schemas are documentation: the views are typed by them, and what they are is sent as it is.
@@ -132,10 +163,8 @@ function buildApp(log: Logger, limits: ApiLimits) {
 	app.decorateRequest("actor", null);
 	app.decorateRequest("devboxId", null);
 	app.decorateRequest("peer", null);
-	app.setErrorHandler(answerError);
-	app.setNotFoundHandler((request) => {
-		throw new NotFoundError(`route ${request.method} ${request.url.split("?", 1)[0]}`);
-	});
+	app.setErrorHandler(answerErrors(toWireError));
+	app.setNotFoundHandler(notFound);
 	acceptOnlyJson(app);
 	app.addHook("onRequest", async (request, reply) => {
 		request.peer = request.ip;
@@ -149,12 +178,18 @@ function buildApp(log: Logger, limits: ApiLimits) {
 	return { app, serve: serve as NonNullable<typeof serve> };
 }
 
-function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-	const { status, headers, body } = toWireError(error, request.id);
-	// Before any hook has run, the id is not there yet.
-	reply.header("x-gangway-request-id", request.id);
-	if (status >= 500) request.log.error({ err: error }, "request failed");
-	reply.code(status).headers(headers).type("application/json; charset=utf-8").send(JSON.stringify(body));
+function answerErrors(toWire: ToWireError) {
+	return (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
+		const { status, headers, body } = toWire(error, request.id);
+		// Before any hook has run, the id is not there yet.
+		reply.header("x-gangway-request-id", request.id);
+		if (status >= 500) request.log.error({ err: error }, "request failed");
+		reply.code(status).headers(headers).type("application/json; charset=utf-8").send(JSON.stringify(body));
+	};
+}
+
+function notFound(request: FastifyRequest): never {
+	throw new NotFoundError(`route ${request.method} ${request.url.split("?", 1)[0]}`);
 }
 
 function acceptOnlyJson(app: App): void {

@@ -9,7 +9,7 @@ export function authenticate(accounts: Accounts) {
 	return async (request: FastifyRequest): Promise<void> => {
 		const actor = await accounts.authenticate(request.headers.authorization);
 		if (!actor) throw new UnauthorizedError();
-		request.actor = actor;
+		request.actor = request.peer === null ? actor : { ...actor, peerAddress: request.peer };
 	};
 }
 

@@ -20,7 +20,7 @@ const contentSecurityPolicy = [
 
 const description = `Self-hosted devboxes: isolated Linux environments that can be suspended and resumed, reachable by SSH and at public URLs.
 
-Every POST may be repeated: with the same \`x-request-id\` (at most 256 characters, kept for 24 hours) it answers what the first one did.
+Every POST below /v1/devboxes may be repeated: with the same \`x-request-id\` (at most 256 characters, kept for 24 hours) it answers what the first one did.
 Parameters that are not listed are refused with a 400 that names them; null means "not given".
 Every answer carries \`x-gangway-request-id\`, the id of the request in the daemon's log.`;
 
@@ -35,6 +35,8 @@ export async function documentation(app: App, version: string, components: reado
 			tags: [
 				{ name: "devboxes", description: "Life of a devbox." },
 				{ name: "network", description: "The doors of a devbox: SSH and the tunnel." },
+				{ name: "administration", description: "Users, teams, members and API keys, for admins." },
+				{ name: "sandbox0", description: "The same devboxes in the Sandbox0 dialect, and users' SSH public keys." },
 				{ name: "operations", description: "For those who run the daemon." },
 			],
 			components: {
@@ -44,10 +46,11 @@ export async function documentation(app: App, version: string, components: reado
 		transform: ({ schema, url }) => ({ schema: withReferences(schema) as FastifySchema, url }),
 		transformObject: (document) => {
 			const { openapiObject } = document as { openapiObject: OpenApi };
-			for (const path of Object.values(openapiObject.paths)) {
+			for (const [url, path] of Object.entries(openapiObject.paths)) {
 				for (const [method, operation] of Object.entries(path)) {
 					makeBodyOptional(operation);
-					if (method === "post") operation.parameters = [...(operation.parameters ?? []), requestIdHeader];
+					if (method === "post" && url.startsWith("/v1/devboxes"))
+						operation.parameters = [...(operation.parameters ?? []), requestIdHeader];
 				}
 			}
 			return openapiObject;

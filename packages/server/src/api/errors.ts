@@ -8,6 +8,12 @@ interface WireError {
 	readonly body: { readonly message: string; readonly code: string };
 }
 
+/** How a dialect says an error. */
+export type ToWireError = (
+	error: unknown,
+	requestId: string,
+) => { readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: object };
+
 /** Only public messages leave: whatever is not a `GangwayError` or a known refusal of the HTTP layer is "internal error". */
 export function toWireError(error: unknown, requestId: string): WireError {
 	if (error instanceof GangwayError) return wire(error.status, error.code, error.message);

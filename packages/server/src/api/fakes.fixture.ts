@@ -1,15 +1,38 @@
 /** The rest of the server, in memory. */
 import { EventEmitter, once } from "node:events";
+import { createServer, type ServerHttp2Session } from "node:http2";
+import type { AddressInfo } from "node:net";
 import type { Kysely } from "kysely";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-import type { Principal } from "../accounts/index.js";
-import type { Actor, CreateParams, Devbox, LogEntry, Tunnel } from "../devboxes/index.js";
+import type { Principal, UserSshKey } from "../accounts/index.js";
+import { expiresAt } from "../devboxes/deadlines.js";
+import {
+	type Actor,
+	type CreateParams,
+	type Devbox,
+	defaultTunnelParams,
+	type LogEntry,
+	type NewShareLink,
+	type ShareLink,
+	type ShareLinkParams,
+	type Tunnel,
+	type TunnelParams,
+} from "../devboxes/index.js";
 import { canFollow, isEnded, type Status } from "../devboxes/lifecycle.js";
-import { ConflictError, NotFoundError } from "../errors.js";
+import { ConflictError, InvalidError, NotFoundError } from "../errors.js";
 import type { Schema } from "../store/index.js";
-import { type ApiOptions, createApi } from "./app.js";
-import type { Accounts, Claim, CreateOptions, DevboxService, IdempotencyKey, IdempotencyStore } from "./services.js";
+import { type Api, type ApiOptions, createApi } from "./app.js";
+import type {
+	Accounts,
+	AdministrationService,
+	Claim,
+	CreateOptions,
+	DevboxService,
+	IdempotencyKey,
+	IdempotencyStore,
+	SshKeyService,
+} from "./services.js";
 
 export const validKey = "gw_test_key";
 export const otherKey = "gw_other_key";
@@ -23,6 +46,40 @@ export class FakeAccounts implements Accounts {
 			[`Bearer ${otherKey}`, { ...actor, apiKeyId: "key_2" }],
 			[`Bearer ${viewerKey}`, { ...actor, apiKeyId: "key_3", role: "viewer" as const }],
 		]).get(header ?? "");
+	}
+
+	readonly sshKeys = new FakeSshKeys();
+
+	/** Tests of the admin API use the real accounts. */
+	get administration(): AdministrationService {
+		return {} as AdministrationService;
+	}
+}
+
+/** Takes any text for a key. */
+export class FakeSshKeys implements SshKeyService {
+	readonly keys: (UserSshKey & { readonly userId: string })[] = [];
+
+	async create({ userId }: Actor, { name, publicKey }: { name: string; publicKey: string }): Promise<UserSshKey> {
+		if (!publicKey.startsWith("ssh-")) throw new InvalidError("public_key", "begins with no type of key that is known");
+		if (this.keys.some((key) => key.publicKey === publicKey))
+			throw new ConflictError("this SSH key is uploaded already");
+		const [keyType = "", , comment = ""] = publicKey.split(" ");
+		const times = { createdAtMs: 1_700_000_000_000, updatedAtMs: 1_700_000_000_000 };
+		const id = `sshk_${this.keys.length}`;
+		const key = { id, userId, name, publicKey, keyType, comment, fingerprint: `SHA256:${id}`, ...times };
+		this.keys.push(key);
+		return key;
+	}
+
+	async list(userId: string): Promise<UserSshKey[]> {
+		return this.keys.filter((key) => key.userId === userId);
+	}
+
+	async delete({ userId }: Actor, id: string): Promise<void> {
+		const at = this.keys.findIndex((key) => key.userId === userId && key.id === id);
+		if (at < 0) throw new NotFoundError("SSH key");
+		this.keys.splice(at, 1);
 	}
 }
 
@@ -42,6 +99,7 @@ export class FakeDevboxes implements DevboxService {
 	/** Where a new devbox, or one that is resumed, goes by itself. */
 	bootsTo: Status | undefined = "running";
 	logEntries: LogEntry[] = [];
+	rotations = 0;
 
 	async create(_actor: Actor, params: CreateParams, options: CreateOptions = {}): Promise<Devbox> {
 		this.#call("create");
@@ -61,15 +119,18 @@ export class FakeDevboxes implements DevboxService {
 		return this.#find(id);
 	}
 
-	async list(_actor: Actor, q: { limit: number; startingAfter?: string; status?: Status }) {
+	async list(
+		_actor: Actor,
+		q: { limit: number; startingAfter?: string; offset?: number; statuses?: readonly Status[] },
+	) {
 		this.#call("list");
-		const newest = this.boxes.filter(({ status }) => !q.status || status === q.status).reverse();
-		const start = q.startingAfter ? newest.findIndex(({ id }) => id === q.startingAfter) + 1 : 0;
+		const newest = this.boxes.filter(({ status }) => q.statuses?.includes(status) ?? true).reverse();
+		const start = q.startingAfter ? newest.findIndex(({ id }) => id === q.startingAfter) + 1 : (q.offset ?? 0);
 		return { devboxes: newest.slice(start, start + q.limit), hasMore: newest.length > start + q.limit };
 	}
 
-	async count(_actor: Actor, q: { status?: Status }): Promise<number> {
-		return this.boxes.filter(({ status }) => !q.status || status === q.status).length;
+	async count(_actor: Actor, q: { statuses?: readonly Status[] }): Promise<number> {
+		return this.boxes.filter(({ status }) => q.statuses?.includes(status) ?? true).length;
 	}
 
 	async update(_actor: Actor, id: string, change: { name?: string; metadata?: Record<string, string> }) {
@@ -88,6 +149,7 @@ export class FakeDevboxes implements DevboxService {
 	async resume(_actor: Actor, id: string): Promise<Devbox> {
 		this.#call("resume");
 		const devbox = this.#move(id, "resuming");
+		this.change(id, { generation: devbox.generation + 1 });
 		setImmediate(() => this.#move(id, "running"));
 		return devbox;
 	}
@@ -121,10 +183,23 @@ export class FakeDevboxes implements DevboxService {
 		this.#call("sshKey");
 		const { sshUser } = this.#find(id);
 		const hostname = `${id.replace("_", "-")}.ssh.gangway.localhost`;
-		return { privateKeyPem: `-----BEGIN EC PRIVATE KEY-----\n${id}\n`, sshUser, hostname };
+		const privateKeyPem = `-----BEGIN EC PRIVATE KEY-----\n${id} ${this.rotations}\n`;
+		return { privateKeyPem, sshUser, hostname };
 	}
 
-	async enableTunnel(_actor: Actor, id: string, params: Pick<Tunnel, "authMode" | "httpKeepAlive" | "wakeOnHttp">) {
+	async rotateSshKey(actor: Actor, id: string) {
+		this.#call("rotateSshKey");
+		this.rotations++;
+		return this.sshKey(actor, id);
+	}
+
+	async refresh(_actor: Actor, id: string, seconds?: number): Promise<Devbox> {
+		this.#call("refresh");
+		const ttl = seconds ?? this.#find(id).launchParameters.ttlSeconds;
+		return this.change(id, { expiresAtMs: expiresAt(ttl, Date.now()) });
+	}
+
+	async enableTunnel(_actor: Actor, id: string, params: TunnelParams) {
 		this.#call("enableTunnel");
 		if (this.#find(id).status !== "running") throw new ConflictError(`devbox ${id} is not running`);
 		const tunnel = newTunnel(params);
@@ -135,6 +210,31 @@ export class FakeDevboxes implements DevboxService {
 	async removeTunnel(_actor: Actor, id: string): Promise<void> {
 		this.#call("removeTunnel");
 		this.change(id, { tunnel: null });
+	}
+
+	async createShareLink(_actor: Actor, id: string, params: ShareLinkParams): Promise<NewShareLink> {
+		this.#call("createShareLink");
+		const { tunnel } = this.#find(id);
+		if (tunnel?.authMode !== "authenticated") throw new ConflictError("the tunnel is open");
+		const { port, path, expiresInSeconds } = params;
+		const createdAtMs = 1_700_000_000_000;
+		const number = String(tunnel.shareLinks.length).padStart(26, "0");
+		const link = { id: `shl_${number}`, port, path, createdAtMs, expiresAtMs: createdAtMs + expiresInSeconds * 1000 };
+		this.change(id, { tunnel: { ...tunnel, shareLinks: [...tunnel.shareLinks, link] } });
+		return { ...link, tunnelKey: tunnel.key, token: "link-token" };
+	}
+
+	async shareLinks(_actor: Actor, id: string): Promise<readonly ShareLink[]> {
+		this.#call("shareLinks");
+		return this.#find(id).tunnel?.shareLinks ?? [];
+	}
+
+	async deleteShareLink(_actor: Actor, id: string, shareLinkId: string): Promise<void> {
+		this.#call("deleteShareLink");
+		const { tunnel } = this.#find(id);
+		const rest = tunnel?.shareLinks.filter((link) => link.id !== shareLinkId) ?? [];
+		if (!tunnel || rest.length === tunnel.shareLinks.length) throw new NotFoundError(`share link ${shareLinkId}`);
+		this.change(id, { tunnel: { ...tunnel, shareLinks: rest } });
 	}
 
 	async logs(_actor: Actor, id: string): Promise<LogEntry[]> {
@@ -193,6 +293,7 @@ function newDevbox(id: string, params: CreateParams): Devbox {
 	return {
 		id,
 		teamId: actor.teamId,
+		createdBy: actor.userId,
 		name: params.name ?? null,
 		status: "provisioning",
 		runtime: "linux",
@@ -204,14 +305,30 @@ function newDevbox(id: string, params: CreateParams): Devbox {
 		shutdownReason: null,
 		createdAtMs: now,
 		endedAtMs: null,
+		expiresAtMs: expiresAt(params.launchParameters?.ttlSeconds, now),
+		hardExpiresAtMs: expiresAt(params.launchParameters?.hardTtlSeconds, now),
+		generation: 1,
 		tunnel: params.tunnel ? newTunnel(params.tunnel) : null,
 	};
 }
 
-function newTunnel(params: Pick<Tunnel, "authMode" | "httpKeepAlive" | "wakeOnHttp">): Tunnel {
+export function newTunnel(params: Partial<TunnelParams>): Tunnel {
 	const token = params.authMode === "authenticated" ? "tunnel-token" : null;
-	return { ...params, key: "abcdefghijklmnopqrstuvwxyz", token, createdAtMs: 1_700_000_000_000 };
+	const key = "abcdefghijklmnopqrstuvwxyz";
+	return {
+		...defaultTunnelParams,
+		...params,
+		key,
+		token,
+		generation: 1,
+		createdAtMs: 1_700_000_000_000,
+		shareLinks: [],
+	};
 }
+
+/** As `tunnelUrl` of the edge makes them. */
+export const testTunnelUrl = (tunnelKey: string, port: number | "{port}") =>
+	`https://${port}-${tunnelKey}.tunnel.gangway.localhost:7443`;
 
 type Entry = { route: string; devboxId: string | null; answer?: { status: number; body: string } };
 
@@ -260,10 +377,16 @@ export async function fakeApi(options: Partial<ApiOptions> = {}) {
 	const api = await createApi({
 		devboxes,
 		idempotency,
+		audit: { record: () => {}, list: async () => ({ events: [], hasMore: false }) },
 		accounts: new FakeAccounts(),
 		metrics: new Registry(),
 		ready: () => true,
-		ssh: { connect: () => "127.0.0.1:7443", hostCa: "ecdsa-sha2-nistp256 AAAA" },
+		tunnelUrl: testTunnelUrl,
+		ssh: {
+			connect: () => "127.0.0.1:7443",
+			gateway: () => ({ host: "127.0.0.1", port: 7022 }),
+			hostCa: "ecdsa-sha2-nistp256 AAAA",
+		},
 		version: "0.0.0-test",
 		log,
 		...options,
@@ -273,5 +396,25 @@ export async function fakeApi(options: Partial<ApiOptions> = {}) {
 		api.app.inject({ method: "POST", url, headers: { ...auth, ...headers }, ...(body && { payload: body }) });
 	const get = (url: string, headers: Record<string, string> = {}) =>
 		api.app.inject({ method: "GET", url, headers: { ...auth, ...headers } });
-	return { api, devboxes, idempotency, logLines, post, get };
+	const del = (url: string, headers: Record<string, string> = {}) =>
+		api.app.inject({ method: "DELETE", url, headers: { ...auth, ...headers } });
+	return { api, devboxes, idempotency, logLines, post, get, del };
+}
+
+/** Serves an API as the official client speaks to it by default: prior-knowledge HTTP/2. */
+export async function serveHttp2(api: Api) {
+	const server = createServer(api.handler);
+	const sessions = new Set<ServerHttp2Session>();
+	server.on("session", (session) => sessions.add(session));
+	await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+	return {
+		url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+		onRequest: (listener: () => void) => void server.on("stream", listener),
+		/** The API too. */
+		stop: async () => {
+			await api.close();
+			for (const session of sessions) session.destroy();
+			server.close();
+		},
+	};
 }

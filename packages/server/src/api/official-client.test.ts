@@ -1,9 +1,7 @@
 /** The official client, over the transport it uses by default: prior-knowledge HTTP/2. */
-import { createServer, type ServerHttp2Session } from "node:http2";
-import type { AddressInfo } from "node:net";
 import { AuthenticationError, BadRequestError, ConflictError, NotFoundError, RunloopSDK } from "@runloop/api-client";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { fakeApi, gate, validKey } from "./fakes.fixture.js";
+import { fakeApi, gate, serveHttp2, validKey } from "./fakes.fixture.js";
 
 let fake: Awaited<ReturnType<typeof fakeApi>>;
 let stop: () => Promise<void>;
@@ -13,19 +11,12 @@ let requests: number;
 
 beforeEach(async () => {
 	fake = await fakeApi({ limits: { createHoldMs: 100, waitHoldMs: 100 } });
-	const server = createServer(fake.api.handler);
+	const server = await serveHttp2(fake.api);
 	requests = 0;
-	server.on("stream", () => requests++);
-	const sessions = new Set<ServerHttp2Session>();
-	server.on("session", (session) => sessions.add(session));
-	await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-	baseURL = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+	server.onRequest(() => requests++);
+	baseURL = server.url;
 	sdk = new RunloopSDK({ baseURL, bearerToken: validKey });
-	stop = async () => {
-		await fake.api.close();
-		for (const session of sessions) session.destroy();
-		server.close();
-	};
+	stop = server.stop;
 });
 afterEach(() => stop());
 

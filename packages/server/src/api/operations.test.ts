@@ -82,6 +82,15 @@ describe("documentation", () => {
 				.filter((path) => path.startsWith("/v1"))
 				.sort(),
 		).toEqual([
+			"/v1/admin/teams",
+			"/v1/admin/teams/{id}",
+			"/v1/admin/teams/{id}/api_keys",
+			"/v1/admin/teams/{id}/api_keys/{key_id}",
+			"/v1/admin/teams/{id}/members",
+			"/v1/admin/teams/{id}/members/{user_id}",
+			"/v1/admin/users",
+			"/v1/admin/users/{id}",
+			"/v1/audit_events",
 			"/v1/devboxes",
 			"/v1/devboxes/create_and_await_running",
 			"/v1/devboxes/{id}",
@@ -91,14 +100,29 @@ describe("documentation", () => {
 			"/v1/devboxes/{id}/logs",
 			"/v1/devboxes/{id}/remove_tunnel",
 			"/v1/devboxes/{id}/resume",
+			"/v1/devboxes/{id}/rotate_ssh_key",
 			"/v1/devboxes/{id}/shutdown",
 			"/v1/devboxes/{id}/suspend",
+			"/v1/devboxes/{id}/tunnel/share_links",
+			"/v1/devboxes/{id}/tunnel/share_links/{link_id}",
 			"/v1/devboxes/{id}/wait_for_status",
 		]);
+		expect(Object.keys(spec.paths)).toEqual(
+			expect.arrayContaining(["/api/v1/sandboxes", "/api/v1/sandboxes/{id}/pause", "/users/me/ssh-keys"]),
+		);
+		expect(JSON.stringify(spec.paths["/users/me/ssh-keys"].post.responses["400"])).toContain("Sandbox0Error");
 		const create = spec.paths["/v1/devboxes"].post;
 		expect(create.security).toEqual([{ apiKey: [] }]);
 		expect(create.requestBody.required).toBe(false);
 		expect(JSON.stringify(create.requestBody)).toContain("node server.js");
+		expect(JSON.stringify(create.requestBody)).toContain("host_header");
+		const share = spec.paths["/v1/devboxes/{id}/tunnel/share_links"].post;
+		expect(share.requestBody.required).toBe(true);
+		expect(share.requestBody.content["application/json"].schema.properties.expires_in_seconds).toMatchObject({
+			minimum: 60,
+			maximum: 31_536_000,
+		});
+		expect(JSON.stringify(share.requestBody)).toContain("/report?week=7");
 		expect(create.responses["200"].content["application/json"].schema).toEqual({ $ref: "#/components/schemas/Devbox" });
 		expect(create.responses["400"].content["application/json"].schema).toEqual({ $ref: "#/components/schemas/Error" });
 		expect(spec.components.securitySchemes.apiKey.scheme).toBe("bearer");

@@ -6,12 +6,15 @@ import { UnavailableError } from "../errors.js";
 import { authenticateUnlessLocal } from "./authentication.js";
 import type { App } from "./request.js";
 import { described, errorView } from "./route-schema.js";
+import type { SshGateway } from "./sandbox0/index.js";
 import type { Accounts } from "./services.js";
 
 /** What an SSH client needs to know beside a box's key and name. */
 export interface SshFacts {
 	/** `host:port` for `openssl s_client -connect`. Asked at each request: the port is known once it is open. */
 	readonly connect: () => string;
+	/** Where the SSH gateway is reached. */
+	readonly gateway: () => SshGateway;
 	/** OpenSSH public key of the CA of all boxes' host certificates. */
 	readonly hostCa: string;
 }

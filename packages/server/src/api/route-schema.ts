@@ -12,8 +12,12 @@ interface Documentation {
 	readonly tag: string;
 	readonly summary: string;
 	readonly description?: string;
-	/** Of the 200. */
+	/** Of the success. */
 	readonly response: TSchema;
+	/** Of a success. Default: 200. */
+	readonly status?: 200 | 201;
+	/** Of a refusal. Default: `errorView`. */
+	readonly error?: TSchema;
 	/** Statuses besides those that every call may answer. */
 	readonly errors?: readonly number[];
 }
@@ -30,9 +34,10 @@ const descriptions: Readonly<Record<number, string>> = {
 	400: "A parameter is wrong; the message names it.",
 	401: "No valid API key.",
 	403: "The role of the API key does not allow this.",
-	404: "No such devbox.",
+	404: "There is no such thing, or not in this team.",
 	408: "Not yet: ask again.",
-	409: "The devbox is in a state that does not allow this. `x-should-retry: false`.",
+	409: "What there is does not allow this, such as the state of the devbox. `x-should-retry: false`.",
+	504: "It takes longer than calls are held; it goes on.",
 	500: "A fault of the server; the message has the request id of its log.",
 };
 
@@ -41,20 +46,16 @@ const descriptions: Readonly<Record<number, string>> = {
  * no query parameters, and one that is sent is an error like every unknown parameter.
  */
 export function routeSchema<P extends Parts>(given: P & Documentation): P {
-	const { tag, response, errors = [], ...schema } = given;
+	const { tag, response, status: success = 200, error = errorView, errors = [], ...schema } = given;
 	const statuses = [400, 401, 403, ...(schema.params ? [404] : []), ...errors, 500];
-	const refusals = statuses.map((status) => [status, refusal(status)]);
+	const refusals = statuses.map((status) => [status, described(error, descriptions[status] ?? "Refused.")]);
 	return {
 		querystring: strictObject({}),
 		...schema,
 		tags: [tag],
 		security: [{ apiKey: [] }],
-		response: { 200: described(response, "Done."), ...Object.fromEntries(refusals) },
+		response: { [success]: described(response, "Done."), ...Object.fromEntries(refusals) },
 	} as unknown as P;
-}
-
-function refusal(status: number) {
-	return described(errorView, descriptions[status] ?? "Refused.");
 }
 
 /** A response with a description. */

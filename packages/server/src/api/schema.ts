@@ -25,6 +25,10 @@ export function choice<const V extends readonly string[]>(values: V, options: ob
 }
 
 /** Not `Type.Record`: its pattern `^.*$` does not match a key with a line break, whose value then goes unchecked. */
+export function mapOf<T extends TSchema>(value: T, options: object = {}): TUnsafe<Record<string, Static<T>>> {
+	return Type.Unsafe({ ...options, type: "object", additionalProperties: value });
+}
+
 export function stringMap(options: object = {}): TUnsafe<Record<string, string>> {
-	return Type.Unsafe({ ...options, type: "object", additionalProperties: { type: "string" } });
+	return mapOf(Type.String(), options);
 }

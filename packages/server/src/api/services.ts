@@ -2,8 +2,21 @@
  * What the API needs from the rest of the server. `devboxes/`, `accounts/` and `store/` implement these; tests use fakes.
  */
 import type { Kysely } from "kysely";
-import type { Principal } from "../accounts/index.js";
-import type { Actor, CreateParams, Devbox, LogEntry, SshKey, Status, Tunnel, TunnelParams } from "../devboxes/index.js";
+import type { Administration, Principal, SshKeys } from "../accounts/index.js";
+import type { Audit } from "../audit/index.js";
+import type {
+	Actor,
+	CreateParams,
+	Devbox,
+	LogEntry,
+	NewShareLink,
+	ShareLink,
+	ShareLinkParams,
+	SshKey,
+	Status,
+	Tunnel,
+	TunnelParams,
+} from "../devboxes/index.js";
 import type { Answer, Claim, IdempotencyKey, Schema } from "../store/index.js";
 
 export interface DevboxService {
@@ -15,7 +28,7 @@ export interface DevboxService {
 	get(actor: Actor, id: string): Promise<Devbox>;
 	/** Newest first, after `startingAfter` when it is given. */
 	list(actor: Actor, query: ListQuery): Promise<{ devboxes: Devbox[]; hasMore: boolean }>;
-	count(actor: Actor, query: { status?: Status }): Promise<number>;
+	count(actor: Actor, query: { statuses?: readonly Status[] }): Promise<number>;
 	/** An empty name or empty metadata clear; what is left out stays. */
 	update(actor: Actor, id: string, change: { name?: string; metadata?: Record<string, string> }): Promise<Devbox>;
 	suspend(actor: Actor, id: string): Promise<Devbox>;
@@ -24,9 +37,15 @@ export interface DevboxService {
 	keepAlive(actor: Actor, id: string): Promise<void>;
 	/** Resolves with a listed status as soon as the devbox has one, otherwise with the view at the time-out. */
 	waitForStatus(actor: Actor, id: string, statuses: Status[], timeoutMs: number, signal: AbortSignal): Promise<Devbox>;
+	/** Throws `ConflictError` unless it runs or is about to. */
+	refresh(actor: Actor, id: string, seconds?: number): Promise<Devbox>;
 	sshKey(actor: Actor, id: string): Promise<SshKey>;
+	rotateSshKey(actor: Actor, id: string): Promise<SshKey>;
 	enableTunnel(actor: Actor, id: string, params: TunnelParams): Promise<Tunnel>;
 	removeTunnel(actor: Actor, id: string): Promise<void>;
+	createShareLink(actor: Actor, id: string, params: ShareLinkParams): Promise<NewShareLink>;
+	shareLinks(actor: Actor, id: string): Promise<readonly ShareLink[]>;
+	deleteShareLink(actor: Actor, id: string, shareLinkId: string): Promise<void>;
 	logs(actor: Actor, id: string): Promise<LogEntry[]>;
 }
 
@@ -37,13 +56,28 @@ export interface CreateOptions {
 interface ListQuery {
 	limit: number;
 	startingAfter?: string;
-	status?: Status;
+	offset?: number;
+	statuses?: readonly Status[];
 }
+
+/** The URL of a tunnel's port as the world reaches it, without a path. */
+export type TunnelUrl = (tunnelKey: string, port: number | "{port}") => string;
 
 export interface Accounts {
 	/** Who the value of an `Authorization` header stands for; undefined when it is missing or not valid. */
 	authenticate(authorizationHeader: string | undefined): Promise<Principal | undefined>;
+	readonly sshKeys: SshKeyService;
+	readonly administration: AdministrationService;
 }
+
+/** Users' own SSH keys. */
+export type SshKeyService = Pick<SshKeys, "create" | "list" | "delete">;
+
+/** Who did what. */
+export type AuditService = Pick<Audit, "list" | "record">;
+
+/** Checks who may do what. */
+export type AdministrationService = { readonly [K in keyof Administration]: Administration[K] };
 
 /**
  * Where answers to POSTs are kept for 24 hours; older entries are as if they had never been. Bodies may hold secrets:

@@ -1,5 +1,5 @@
 import { BlockList, isIP } from "node:net";
-import { ConfigError } from "../errors.js";
+import { ConfigError, SettingError } from "../errors.js";
 import type { Config } from "./config.js";
 import { fileKey, type SettingKey } from "./settings.js";
 import type { Given } from "./sources.js";
@@ -22,8 +22,9 @@ export function checkTogether(config: Config, given: GivenSettings): void {
  */
 export function checkTrustedRuntime(config: Pick<Config, "bind" | "allowTrustedRuntime">, runtime: string): void {
 	if (runtime !== "linux" || config.allowTrustedRuntime || isLoopback(config.bind)) return;
-	throw new ConfigError(
-		`bind: ${JSON.stringify(config.bind)} can be reached from outside, and the runtime linux is for trusted code only (its devboxes share the host's kernel and files); allowed: a loopback address, another runtime, or --allow-trusted-runtime`,
+	throw new SettingError(
+		"bind",
+		`${JSON.stringify(config.bind)} can be reached from outside, and the runtime linux is for trusted code only (its devboxes share the host's kernel and files); allowed: a loopback address, another runtime, or --allow-trusted-runtime`,
 	);
 }
 

@@ -24,11 +24,38 @@ export interface Config {
 	readonly adminApiKey: string | undefined;
 	/** Seconds without a byte after which an SSH connection is closed. */
 	readonly sshIdleTimeout: number;
+	/** Seconds until somebody has logged in to the gateway. */
+	readonly sshLoginGrace: number;
+	/** Connections per second of one client address to the gateway; 0 is no limit, here and below. */
+	readonly sshAddressRate: number;
+	/** Connections per minute of one client address on which no key was good. */
+	readonly sshAddressFailures: number;
+	/** Of one user, at one time. */
+	readonly sshUserConnections: number;
+	/** Of one connection, at one time. */
+	readonly sshConnectionSessions: number;
+	/** Seconds until the head of a request is there. */
+	readonly tunnelHeadTimeout: number;
+	/** Seconds without a byte of a body. */
+	readonly tunnelIdleTimeout: number;
+	/** Seconds until the app begins to answer; 0 is none. */
+	readonly tunnelResponseTimeout: number;
+	/** Of one client address, at one time; 0 is no limit, here and below. */
+	readonly tunnelAddressConnections: number;
+	readonly tunnelAddressRequests: number;
+	/** Requests per second of one client address. */
+	readonly tunnelAddressRate: number;
+	/** Of one tunnel, at one time. */
+	readonly tunnelRequests: number;
+	/** Requests per second of one tunnel. */
+	readonly tunnelRate: number;
 	/** Addresses or CIDR blocks whose X-Forwarded-For is believed. */
 	readonly trustedProxies: readonly string[];
 	/** Seconds; 0 is none. */
 	readonly defaultLifetime: number;
 	readonly maxLifetime: number;
+	/** Days that audit events are kept; 0 is for ever. */
+	readonly auditRetention: number;
 	readonly logLevel: "fatal" | "error" | "warn" | "info" | "debug" | "trace" | "silent";
 	/** Seconds that open sessions get at SIGTERM. */
 	readonly drainTimeout: number;

@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
+import { SettingError } from "../errors.js";
 import { directoryWith, errorLine, load } from "./config.fixture.js";
+import { nameAsGiven } from "./load.js";
 
 const port = "allowed: a whole number from 0 to 65535 (0: any free port)";
 const name = "allowed: a DNS name of up to 213 characters, such as boxes.example.com (international names as xn--…)";
@@ -30,6 +32,10 @@ test.each<[Record<string, string | boolean>, string]>([
 		'--trusted-proxies: "10.0.0.0/8,10.0.0.0/33" is not allowed; allowed: a list separated by commas, each an IP address or a CIDR block such as 10.0.0.0/8',
 	],
 	[{ sshIdleTimeout: "0" }, '--ssh-idle-timeout: "0" is not allowed; allowed: a whole number from 1 to 2147483'],
+	[
+		{ tunnelAddressRate: "1.5" },
+		'--tunnel-address-rate: "1.5" is not allowed; allowed: a whole number from 0 to 1000000 (0: none)',
+	],
 ])("flags %j", (flags, expected) => {
 	expect(errorLine(() => load({ flags }))).toBe(expected);
 });
@@ -119,11 +125,28 @@ test.each<[Record<string, string>, string]>([
 		'--api-hosts: "a.com,x.tunnel.gangway.localhost" holds a name of tunnels or SSH; allowed: names not under tunnel.gangway.localhost or ssh.gangway.localhost',
 	],
 	[
+		{ runtime: "linux", bind: "10.0.0.1" },
+		'--bind: "10.0.0.1" can be reached from outside, and the runtime linux is for trusted code only (its devboxes share the host\'s kernel and files); allowed: a loopback address, another runtime, or --allow-trusted-runtime',
+	],
+	[
 		{ runtime: "linux", domain: "example.com" },
 		'bind: "::" can be reached from outside, and the runtime linux is for trusted code only (its devboxes share the host\'s kernel and files); allowed: a loopback address, another runtime, or --allow-trusted-runtime',
 	],
 ])("together %j", (flags, expected) => {
 	expect(errorLine(() => load({ flags }))).toBe(expected);
+});
+
+test("a setting is named as it was given, also where only its key is known", () => {
+	const error = new SettingError("tls_port", "port 443 is taken");
+	const named = (options: Parameters<typeof load>[0], cwd?: string) =>
+		errorLine(() => {
+			throw nameAsGiven(error, load(options));
+		}, cwd);
+	expect(named({})).toBe("tls_port: port 443 is taken");
+	expect(named({ env: { GANGWAY_TLS_PORT: "443" } })).toBe("GANGWAY_TLS_PORT: port 443 is taken");
+	expect(named({ env: { GANGWAY_TLS_PORT: "443" }, flags: { tlsPort: "443" } })).toBe("--tls-port: port 443 is taken");
+	const cwd = directoryWith("tls_port: 443");
+	expect(named({ cwd }, cwd)).toBe("tls_port in <dir>/gangway.yaml: port 443 is taken");
 });
 
 test("every error is one line", () => {

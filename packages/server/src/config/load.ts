@@ -1,7 +1,8 @@
 import { homedir, networkInterfaces } from "node:os";
+import { ConfigError, SettingError } from "../errors.js";
 import { checkTogether, line } from "./checks.js";
 import type { Config } from "./config.js";
-import { type Host, type Setting, settingKeys, settings } from "./settings.js";
+import { fileKey, type Host, type Setting, type SettingKey, settingKeys, settings } from "./settings.js";
 import { type Given, readSources, type Sources } from "./sources.js";
 import { Refused } from "./values.js";
 
@@ -27,8 +28,24 @@ export function loadConfig(options: LoadOptions = {}): Config {
 		const one = given.get(key);
 		values[key] = one ? parse(setting, one) : setting.default(config, host);
 	}
-	checkTogether(config, given);
+	sources.set(config, given);
+	try {
+		checkTogether(config, given);
+	} catch (error) {
+		throw nameAsGiven(error, config);
+	}
 	return Object.freeze(config);
+}
+
+/** What was given for each configuration: its values alone do not tell. */
+const sources = new WeakMap<Config, ReadonlyMap<SettingKey, Given>>();
+
+/** A `SettingError` with the setting named as it was given: `--tls-port`, `GANGWAY_TLS_PORT` …; anything else as it is. */
+export function nameAsGiven(error: unknown, config: Config): unknown {
+	if (!(error instanceof SettingError)) return error;
+	const key = settingKeys.find((one) => fileKey(one) === error.setting);
+	const given = key && sources.get(config)?.get(key);
+	return given ? new ConfigError(`${given.name}: ${error.problem}`) : error;
 }
 
 function parse({ kind }: Setting<unknown>, given: Given): unknown {

@@ -15,7 +15,7 @@ export interface Setting<T> {
 	readonly default: (config: Config, host: Host) => T;
 	/** The default in words or as written. */
 	readonly defaultText: string;
-	readonly unit?: "seconds";
+	readonly unit?: "seconds" | "days" | "requests per second" | "connections per second" | "connections per minute";
 	/** What it does and what follows from it. */
 	readonly about: string;
 }
@@ -60,7 +60,7 @@ export const settings: { readonly [K in SettingKey]: Setting<Config[K]> } = {
 		kind: values.port,
 		default: () => 7022,
 		defaultText: "7022",
-		about: "Kept for plain SSH (22 in production), which is not there yet: nothing listens on it.",
+		about: "The SSH gateway. In production 22.",
 	},
 	sshHost: {
 		kind: values.host,
@@ -128,11 +128,107 @@ export const settings: { readonly [K in SettingKey]: Setting<Config[K]> } = {
 		unit: "seconds",
 		about: "An SSH connection without a byte for this long is closed; ServerAliveInterval counts as bytes.",
 	},
+	sshLoginGrace: {
+		kind: values.wholeNumber(1, 3_600),
+		default: () => 30,
+		defaultText: "30",
+		unit: "seconds",
+		about: "Somebody must have logged in to the SSH gateway after this long; else the connection is closed.",
+	},
+	sshAddressRate: {
+		kind: values.wholeNumber(0, 1_000_000, " (0: none)"),
+		default: () => 20,
+		defaultText: "20",
+		unit: "connections per second",
+		about:
+			"Connections to the SSH gateway that one client address (of IPv6, one /64) may make; ten seconds' worth may come at once, more are told to try again later.",
+	},
+	sshAddressFailures: {
+		kind: values.wholeNumber(0, 1_000_000, " (0: none)"),
+		default: () => 30,
+		defaultText: "30",
+		unit: "connections per minute",
+		about:
+			"Connections of one client address to the SSH gateway on which no key was good; a minute's worth may come at once, then all of its connections are refused until there is room again.",
+	},
+	sshUserConnections: {
+		kind: values.wholeNumber(0, 1_000_000, " (0: none)"),
+		default: () => 256,
+		defaultText: "256",
+		about: "Connections to the SSH gateway that one user may have open; more are closed with the reason.",
+	},
+	sshConnectionSessions: {
+		kind: values.wholeNumber(0, 1_000, " (0: none)"),
+		default: () => 100,
+		defaultText: "100",
+		about:
+			"Sessions (shells, commands, file transfers) that one connection to the SSH gateway may have open; more are refused. Forwards are not counted.",
+	},
+	tunnelHeadTimeout: {
+		kind: values.wholeNumber(1, 3_600),
+		default: () => 30,
+		defaultText: "30",
+		unit: "seconds",
+		about: "A request's head, the API's too, must have arrived after this long; else 408.",
+	},
+	tunnelIdleTimeout: {
+		kind: values.wholeNumber(1, 2_147_483),
+		default: () => 300,
+		defaultText: "300",
+		unit: "seconds",
+		about:
+			"A tunnel request is ended when no byte of its body or of its response's has moved for this long; that also ends a silent event stream. WebSockets may be silent.",
+	},
+	tunnelResponseTimeout: {
+		kind: values.wholeNumber(0, 2_147_483, " (0: none)"),
+		default: () => 0,
+		defaultText: "0",
+		unit: "seconds",
+		about: "The app must begin its answer to a complete tunnel request within this long; else 504.",
+	},
+	tunnelAddressConnections: {
+		kind: values.wholeNumber(0, 1_000_000, " (0: none)"),
+		default: () => 1_024,
+		defaultText: "1024",
+		about:
+			"Connections that one client address (of IPv6, one /64) may have open; a tunnel answers more with 429, and beyond twice as many they are closed at once. Trusted proxies are not limited.",
+	},
+	tunnelAddressRequests: {
+		kind: values.wholeNumber(0, 1_000_000, " (0: none)"),
+		default: () => 1_024,
+		defaultText: "1024",
+		about:
+			"Tunnel requests and WebSockets that one client address may have under way; more get 429. Behind a proxy that is not in trusted_proxies all clients are one address.",
+	},
+	tunnelAddressRate: {
+		kind: values.wholeNumber(0, 1_000_000, " (0: none)"),
+		default: () => 0,
+		defaultText: "0",
+		unit: "requests per second",
+		about:
+			"Tunnel requests that one client address may make, those with wrong tokens included; ten seconds' worth may come at once, more get 429.",
+	},
+	tunnelRequests: {
+		kind: values.wholeNumber(0, 1_000_000, " (0: none)"),
+		default: () => 4_096,
+		defaultText: "4096",
+		about:
+			"Requests and WebSockets that one tunnel may have under way, from all clients together; more get 429. Only those that may pass count.",
+	},
+	tunnelRate: {
+		kind: values.wholeNumber(0, 1_000_000, " (0: none)"),
+		default: () => 0,
+		defaultText: "0",
+		unit: "requests per second",
+		about:
+			"Requests that one tunnel takes, from all clients together; ten seconds' worth may come at once, more get 429.",
+	},
 	trustedProxies: {
 		kind: values.listOf(values.network),
 		default: () => Object.freeze([]),
 		defaultText: "none",
-		about: "Proxies whose X-Forwarded-For is believed. An address too many lets its users forge theirs.",
+		about:
+			"Proxies whose X-Forwarded-For is believed, also where clients are counted. An address too many lets its users forge theirs.",
 	},
 	defaultLifetime: {
 		kind: values.wholeNumber(0, 315_360_000, " (0: none)"),
@@ -147,6 +243,13 @@ export const settings: { readonly [K in SettingKey]: Setting<Config[K]> } = {
 		defaultText: "0",
 		unit: "seconds",
 		about: "The longest running time that a creator may ask for.",
+	},
+	auditRetention: {
+		kind: values.wholeNumber(0, 36_500, " (0: for ever)"),
+		default: () => 90,
+		defaultText: "90",
+		unit: "days",
+		about: "Audit events are deleted when they are older.",
 	},
 	logLevel: {
 		kind: values.oneOf("fatal", "error", "warn", "info", "debug", "trace", "silent"),

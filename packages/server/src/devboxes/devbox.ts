@@ -6,6 +6,8 @@ export interface Devbox {
 	/** `dbx_` and 26 lowercase base32 characters (a ULID: ids sort by creation). */
 	readonly id: string;
 	readonly teamId: string;
+	/** A user's id. */
+	readonly createdBy: string;
 	readonly name: string | null;
 	readonly status: Status;
 	readonly runtime: RuntimeName;
@@ -17,6 +19,12 @@ export interface Devbox {
 	readonly shutdownReason: ShutdownReason | null;
 	readonly createdAtMs: number;
 	readonly endedAtMs: number | null;
+	/** When it is suspended if it runs then; null: never. */
+	readonly expiresAtMs: number | null;
+	/** When it is shut down, whatever it does; null: never. */
+	readonly hardExpiresAtMs: number | null;
+	/** How often it has been started. */
+	readonly generation: number;
 	readonly tunnel: Tunnel | null;
 }
 
@@ -40,6 +48,10 @@ export interface LaunchParameters {
 	readonly resumeTriggers?: { readonly http?: boolean; readonly ssh?: boolean };
 	readonly suspendHooks?: { readonly commands: readonly string[]; readonly deadlineMs: number };
 	readonly architecture?: string;
+	/** Time of the day, not of running, until it is suspended: from each creation, resume or refresh. 0: none, here and below. */
+	readonly ttlSeconds?: number;
+	/** The same until it is shut down, from its creation. */
+	readonly hardTtlSeconds?: number;
 }
 
 export interface AfterIdle {
@@ -53,6 +65,20 @@ export interface TunnelParams {
 	readonly authMode: "open" | "authenticated";
 	readonly httpKeepAlive: boolean;
 	readonly wakeOnHttp: boolean;
+	/** With `wakeOnHttp`: requests to a sleeping box are told to retry, or are held until it answers. */
+	readonly wakeMode: "retry" | "hold";
+	/** `https://app.example`: origins whose pages may call an authenticated tunnel, beside those of its own ports. */
+	readonly corsOrigins: readonly string[];
+	/** Ports that are reached on the box's loopback when its address refuses them. */
+	readonly loopbackPorts: readonly number[];
+	/** By port number. */
+	readonly portRules: Readonly<Record<string, PortRule>>;
+}
+
+/** How one port of a tunnel is served. */
+export interface PortRule {
+	/** `localhost`: the app sees `Host: localhost:<port>`, for servers that refuse names they do not know. */
+	readonly hostHeader: "preserve" | "localhost";
 }
 
 export interface Tunnel extends TunnelParams {
@@ -60,7 +86,36 @@ export interface Tunnel extends TunnelParams {
 	readonly key: string;
 	/** Only when authenticated. A secret. */
 	readonly token: string | null;
+	/** Grows whenever the token changes. */
+	readonly generation: number;
 	readonly createdAtMs: number;
+	/** Neither revoked nor, when it was read, expired; oldest first. */
+	readonly shareLinks: readonly ShareLink[];
+}
+
+/** Lets its holder in to one port of an authenticated tunnel. */
+export interface ShareLink {
+	/** `shl_` and 26 lowercase base32 characters. */
+	readonly id: string;
+	readonly port: number;
+	/** Where its URL leads: path and query. */
+	readonly path: string;
+	readonly createdAtMs: number;
+	readonly expiresAtMs: number;
+}
+
+/** What a creator of a share link asks for. */
+export interface ShareLinkParams {
+	readonly port: number;
+	readonly path: string;
+	readonly expiresInSeconds: number;
+}
+
+/** With what its URL is made of. */
+export interface NewShareLink extends ShareLink {
+	readonly tunnelKey: string;
+	/** A secret, shown this once. */
+	readonly token: string;
 }
 
 /** Everything `Devboxes.create` takes. The dialects have checked shapes; `Devboxes` checks meaning. */
@@ -95,9 +150,22 @@ export interface SshKey {
 	readonly hostname: string;
 }
 
+/** What the daemon's own SSH client needs to log in to a running box. Never leaves the process. */
+export interface SshAccess {
+	/** IPv4; sshd listens on port 22 of it. */
+	readonly address: string;
+	readonly user: string;
+	/** SEC1 PEM. */
+	readonly privateKeyPem: string;
+	/** `ecdsa-sha2-nistp256 <base64>`: the only host key that is the box's. */
+	readonly hostPublicKey: string;
+}
+
 /** Who asks: an API key's user acting in its team. */
 export interface Actor {
 	readonly apiKeyId: string;
 	readonly userId: string;
 	readonly teamId: string;
+	/** IP address from which they ask, where that is known. */
+	readonly peerAddress?: string;
 }

@@ -1,20 +1,23 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { pino } from "pino";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Seal, secretStorage } from "../store/index.js";
 import { openTestStore } from "../store/store.fixture.js";
-import type { Actor, CreateParams, Devbox } from "./devbox.js";
-import { Devboxes } from "./devboxes.js";
-import { Directory } from "./directory.js";
+import type { CreateParams, Devbox } from "./devbox.js";
+import {
+	actor,
+	type LifetimeChange,
+	openTestDevboxes,
+	reachStatus,
+	runningBox,
+	suspendedBox,
+} from "./devboxes.fixture.js";
+import type { Devboxes } from "./devboxes.js";
 import type { Status } from "./lifecycle.js";
 import { FakeRuntime } from "./runtime.fixture.js";
+import { defaultTunnelParams } from "./tunnels.js";
 
-const actor: Actor = { apiKeyId: "key_1", userId: "usr_1", teamId: "team_test" };
-const never = new AbortController().signal;
-const seal = new Seal(Buffer.alloc(32, 7));
-const open = { authMode: "open", httpKeepAlive: true, wakeOnHttp: false } as const;
-const authenticated = { authMode: "authenticated", httpKeepAlive: true, wakeOnHttp: false } as const;
+const open = defaultTunnelParams;
+const authenticated = { ...defaultTunnelParams, authMode: "authenticated" } as const;
 
 let store: Awaited<ReturnType<typeof openTestStore>>;
 let runtime: FakeRuntime;
@@ -27,43 +30,19 @@ beforeEach(async () => {
 });
 afterEach(() => devboxes.close());
 
-function openDevboxes(settings: { maxLifetime?: number; defaultLifetime?: number } = {}): Promise<Devboxes> {
-	return Devboxes.open({
-		store,
-		seal,
-		secrets: secretStorage(store.db, seal),
-		runtime,
-		log: pino({ level: "silent" }),
-		dataDir: store.dataDir,
-		sshDomain: "ssh.example.com",
-		defaultLifetime: settings.defaultLifetime ?? 0,
-		maxLifetime: settings.maxLifetime ?? 0,
-	});
+function openDevboxes(settings: LifetimeChange = {}): Promise<Devboxes> {
+	return openTestDevboxes({ store, runtime, ...settings });
 }
 
 /** The daemon is gone without a word; another one starts on the same store and the same boxes. */
-async function restart(settings: Parameters<typeof openDevboxes>[0] = {}): Promise<void> {
+async function restart(settings: LifetimeChange = {}): Promise<void> {
 	await devboxes.close();
 	devboxes = await openDevboxes(settings);
 }
 
-function reach(id: string, ...statuses: Status[]): Promise<Devbox> {
-	return devboxes.waitForStatus(actor, id, statuses, 10_000, never);
-}
-
-async function running(params: CreateParams = {}): Promise<Devbox> {
-	const { id } = await devboxes.create(actor, params);
-	const box = await reach(id, "running", "failure");
-	expect(box.status).toBe("running");
-	return box;
-}
-
-async function suspended(params: CreateParams = {}): Promise<Devbox> {
-	const { id } = await running(params);
-	await devboxes.suspend(actor, id);
-	return reach(id, "suspended");
-}
-
+const reach = (id: string, ...statuses: Status[]) => reachStatus(devboxes, id, ...statuses);
+const running = (params?: CreateParams) => runningBox(devboxes, params);
+const suspended = (params?: CreateParams) => suspendedBox(devboxes, params);
 const path = (box: Devbox) => box.transitions.map((transition) => transition.status);
 
 test("a devbox goes through its states, and each is recorded", async () => {
@@ -341,60 +320,6 @@ test("secrets lie sealed in the store", async () => {
 		await store.db.selectFrom("tunnels").selectAll().execute(),
 	]);
 	expect(rows).not.toMatch(/hunter2|BEGIN EC|gwt_/);
-});
-
-test("a tunnel: one per box, the same again for the same parameters, a new token for others", async () => {
-	const { id } = await running();
-	const directory = new Directory(devboxes);
-	const first = await devboxes.enableTunnel(actor, id, open);
-	expect(first.key).toMatch(/^[a-z2-7]{26}$/);
-	expect(await devboxes.enableTunnel(actor, id, open)).toEqual(first);
-	expect(await directory.lookup(first.key)).toMatchObject({ devboxId: id, authMode: "open", address: "10.0.0.2" });
-	const revoked: string[] = [];
-	devboxes.onTunnelRevoked((devboxId) => revoked.push(devboxId));
-	const second = await devboxes.enableTunnel(actor, id, authenticated);
-	expect(second.key).toBe(first.key);
-	expect(second.token).toMatch(/^gwt_/);
-	expect(await directory.lookup(first.key)).toMatchObject({ authMode: "authenticated", token: second.token });
-	await devboxes.removeTunnel(actor, id);
-	expect(revoked).toEqual([id, id]);
-	expect(await directory.lookup(first.key)).toBeUndefined();
-});
-
-test("a look-up that a revocation overtakes does not see the old token", async () => {
-	const { id, tunnel } = await running({ tunnel: authenticated });
-	const directory = new Directory(devboxes);
-	const { repository } = devboxes;
-	const find = repository.findByTunnelKey.bind(repository);
-	let overtaken = false;
-	repository.findByTunnelKey = async (key) => {
-		const found = await find(key);
-		if (!overtaken) {
-			overtaken = true;
-			await devboxes.enableTunnel(actor, id, { ...authenticated, httpKeepAlive: false });
-		}
-		return found;
-	};
-	const target = await directory.lookup(tunnel!.key);
-	expect(target?.token).toMatch(/^gwt_/);
-	expect(target?.token).not.toBe(tunnel!.token);
-});
-
-test("a tunnel survives a suspend and ends with the box", async () => {
-	const box = await suspended({ tunnel: { ...open, wakeOnHttp: true } });
-	const directory = new Directory(devboxes);
-	const key = box.tunnel!.key;
-	expect(await directory.lookup(key)).toMatchObject({ status: "suspended", address: null, wakes: true });
-	await devboxes.shutdown(actor, box.id);
-	expect(await directory.lookup(key)).toBeUndefined();
-});
-
-test("resume_triggers.http wins over the tunnel's wake_on_http", async () => {
-	const box = await suspended({
-		tunnel: { ...open, wakeOnHttp: true },
-		launchParameters: { resumeTriggers: { http: false } },
-	});
-	expect(await new Directory(devboxes).lookup(box.tunnel!.key)).toMatchObject({ wakes: false });
 });
 
 test.each([

@@ -1,35 +1,48 @@
 import type { Transaction } from "kysely";
 import type { Logger } from "pino";
-import { ConflictError, InvalidError, NotFoundError, UnavailableError } from "../errors.js";
+import type { AuditSink } from "../audit/index.js";
+import { ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError } from "../errors.js";
 import type { Runtime } from "../runtime/runtime.js";
 import type { Schema, Seal, SecretStorage, Store } from "../store/index.js";
 import { nextChange } from "./changes.js";
+import { Deadlines, expiresAt } from "./deadlines.js";
 import type {
 	Actor,
 	CreateParams,
 	Devbox,
 	LaunchParameters,
 	LogEntry,
+	NewShareLink,
+	ShareLink,
+	ShareLinkParams,
+	SshAccess,
 	SshKey,
 	Tunnel,
 	TunnelParams,
 } from "./devbox.js";
 import { type Expiry, IdleClocks, type LifetimeSettings, runLimits } from "./idle.js";
 import { labelOf, newDevboxId } from "./ids.js";
+import { KeyRotation } from "./key-rotation.js";
 import { generateEcdsaKeyPair, type KeyPair, publicKeyOf } from "./keys.js";
 import { isEnded, isStarting, type ShutdownReason, type Status } from "./lifecycle.js";
 import { DevboxLogs } from "./logs.js";
 import { checkCreateParams, defaultUser } from "./params.js";
+import type { Passes } from "./passes.js";
 import { reconcile } from "./reconciler.js";
 import { DevboxRepository } from "./repository.js";
+import { ShareLinks } from "./share-links.js";
 import { Supervisor } from "./supervisor.js";
-import { newToken, newTunnel, sameParams } from "./tunnels.js";
+import { changedTunnel, checkedTunnelParams, newTunnel } from "./tunnels.js";
 
 export interface DevboxesOptions extends LifetimeSettings {
 	readonly store: Store;
 	readonly seal: Seal;
 	readonly secrets: SecretStorage;
+	/** Sign share links; the tunnel verifies them with the same. */
+	readonly passes: Passes;
 	readonly runtime: Runtime;
+	/** Told who gets, and who changes, what lets people in. */
+	readonly audit: AuditSink;
 	readonly log: Logger;
 	readonly dataDir: string;
 	/** `ssh.<domain>`: boxes are named below it. */
@@ -39,7 +52,10 @@ export interface DevboxesOptions extends LifetimeSettings {
 export interface ListQuery {
 	readonly limit: number;
 	readonly startingAfter?: string;
-	readonly status?: Status;
+	/** So many are left out first. */
+	readonly offset?: number;
+	/** Only those that have one of them. */
+	readonly statuses?: readonly Status[];
 }
 
 /** Logs of ended devboxes are kept so long. */
@@ -55,6 +71,9 @@ export class Devboxes {
 	readonly #supervisor: Supervisor;
 	readonly #logs: DevboxLogs;
 	readonly #clocks: IdleClocks;
+	readonly #shareLinks: ShareLinks;
+	readonly #keyRotation: KeyRotation;
+	readonly #deadlines: Deadlines;
 	readonly #hostCa: KeyPair;
 	#closed = false;
 
@@ -62,6 +81,9 @@ export class Devboxes {
 	static async open(options: DevboxesOptions): Promise<Devboxes> {
 		const devboxes = new Devboxes(options, await loadHostCa(options.secrets));
 		await reconcile({ ...options, repository: devboxes.#repository, supervisor: devboxes.#supervisor });
+		await devboxes.#shareLinks.endExpired();
+		await devboxes.#deadlines.look();
+		void devboxes.#keyRotation.rotateExposed();
 		await devboxes.#logs.sweep(Date.now() - logsKeptMs, async (id) => {
 			const row = await devboxes.#repository.findRow(id);
 			return row === undefined || isEnded(row.status as Status);
@@ -70,7 +92,7 @@ export class Devboxes {
 	}
 
 	private constructor(options: DevboxesOptions, hostCa: KeyPair) {
-		const { store, seal, runtime, log, dataDir, sshDomain } = options;
+		const { store, seal, passes, runtime, audit, log, dataDir, sshDomain } = options;
 		this.#options = options;
 		this.#hostCa = hostCa;
 		this.#logs = new DevboxLogs(dataDir, (devboxId, err) => {
@@ -85,6 +107,14 @@ export class Devboxes {
 			hostCa,
 			sshDomain,
 			nonceKey: seal.deriveKey("console nonce"),
+		});
+		this.#shareLinks = new ShareLinks({ repository: this.#repository, passes, audit, log });
+		this.#keyRotation = new KeyRotation({ repository: this.#repository, supervisor: this.#supervisor, audit, log });
+		this.#deadlines = new Deadlines({
+			repository: this.#repository,
+			suspend: (id) => this.#suspend(id),
+			shutdown: (id) => this.#shutdown(id, "keep_alive_timeout"),
+			log,
 		});
 		this.#clocks = new IdleClocks((id, expiry) => void this.#expired(id, expiry));
 		this.#repository.on("changed", (id) => void this.#keepClock(id));
@@ -120,6 +150,7 @@ export class Devboxes {
 		checkCreateParams(params);
 		const launch = params.launchParameters ?? {};
 		this.#checkLifetime(launch);
+		const tunnel = params.tunnel && checkedTunnelParams(params.tunnel, "tunnel.");
 		const id = newDevboxId();
 		const [key, hostKey] = await Promise.all([generateEcdsaKeyPair(), generateEcdsaKeyPair()]);
 		const box = await this.#repository.create(
@@ -139,12 +170,14 @@ export class Devboxes {
 				sshUser: (launch.user ?? defaultUser).username,
 				key,
 				hostKey,
-				tunnel: params.tunnel ? newTunnel(params.tunnel) : null,
+				tunnel: tunnel ? newTunnel(tunnel) : null,
 				atMs: Date.now(),
 			},
 			options.inTransaction && ((trx) => options.inTransaction!(trx, id)),
 		);
 		void this.#supervisor.start(id);
+		this.#armDeadlines(box);
+		if (box.tunnel) await this.#tunnelSet("tunnel.enabled", actor, id, box.tunnel);
 		return box;
 	}
 
@@ -161,7 +194,7 @@ export class Devboxes {
 		return { devboxes: found.slice(0, query.limit), hasMore: found.length > query.limit };
 	}
 
-	count(actor: Actor, query: { readonly status?: Status }): Promise<number> {
+	count(actor: Actor, query: { readonly statuses?: readonly Status[] }): Promise<number> {
 		return this.#repository.count({ ...query, teamId: actor.teamId });
 	}
 
@@ -204,6 +237,20 @@ export class Devboxes {
 		return this.get(actor, id);
 	}
 
+	/**
+	 * Puts off the time at which it is suspended: to so many seconds from now, by default those it was created with. Throws
+	 * `ConflictError` unless it runs or is about to.
+	 */
+	async refresh(actor: Actor, id: string, seconds?: number): Promise<Devbox> {
+		const box = await this.get(actor, id);
+		if (box.status !== "running" && !isStarting(box.status)) throw wrongState(box, "refreshed", "running");
+		const ttlSeconds = seconds ?? box.launchParameters.ttlSeconds;
+		await this.#repository.update(id, { expires_at_ms: expiresAt(ttlSeconds, Date.now()) });
+		const refreshed = await this.get(actor, id);
+		this.#armDeadlines(refreshed);
+		return refreshed;
+	}
+
 	/** Resets the idle clock. Throws `ConflictError` unless it runs. */
 	async keepAlive(actor: Actor, id: string): Promise<void> {
 		const box = await this.get(actor, id);
@@ -231,11 +278,18 @@ export class Devboxes {
 		}
 	}
 
-	/** The devbox's own pair, the same at every call. Throws `ConflictError` once it has ended. */
+	/**
+	 * The devbox's own pair, the same at every call until it is rotated. Who got it is noted. Throws `ConflictError` once the box
+	 * has ended.
+	 */
 	async sshKey(actor: Actor, id: string): Promise<SshKey> {
 		const box = await this.get(actor, id);
-		const row = await this.#repository.findRow(id);
-		if (!row || isEnded(box.status)) throw wrongState(box, "reached by ssh", "alive");
+		if (isEnded(box.status)) throw wrongState(box, "reached by ssh", "alive");
+		const row = await this.#repository.handOutKey(id, actor.userId);
+		if (!row) throw new ForbiddenError("the user may not enter this devbox");
+		if (isEnded(row.status as Status)) throw wrongState(await this.get(actor, id), "reached by ssh", "alive");
+		await this.#options.audit.write({ action: "devbox_key.fetched", actor, devboxId: id });
+		this.#options.log.info({ devboxId: id, apiKeyId: actor.apiKeyId, userId: actor.userId }, "SSH key handed out");
 		return {
 			privateKeyPem: this.#repository.key(row).privateKeyPem,
 			sshUser: box.sshUser,
@@ -244,25 +298,60 @@ export class Devboxes {
 	}
 
 	/**
-	 * Gives the box a tunnel, or changes the one it has: key and URL stay, and where parameters differ the token is a new one.
-	 * Throws `ConflictError` unless it runs.
+	 * Gives the box another pair: the former key opens nothing any more, at once if it runs, else from its next start.
+	 * Throws `ConflictError` once the box has ended, `UnavailableError` when it runs and could not be told yet.
 	 */
-	async enableTunnel(actor: Actor, id: string, params: TunnelParams): Promise<Tunnel> {
+	async rotateSshKey(actor: Actor, id: string): Promise<SshKey> {
 		const box = await this.get(actor, id);
-		if (box.status !== "running") throw wrongState(box, "given a tunnel", "running");
-		if (!box.tunnel) await this.#repository.addTunnel(id, newTunnel(params));
-		else if (!sameParams(box.tunnel, params)) {
-			await this.#repository.changeTunnel(id, params, newToken(params));
-		}
-		const { tunnel } = await this.get(actor, id);
-		if (!tunnel) throw new ConflictError("the tunnel was removed at the same moment");
-		return tunnel;
+		if (!(await this.#keyRotation.rotate(id, actor))) throw wrongState(box, "given a new SSH key", "alive");
+		return this.sshKey(actor, id);
 	}
 
-	/** A box without one is fine. */
-	async removeTunnel(actor: Actor, id: string): Promise<void> {
+	/** Rotates the key of every box that somebody has had who may not enter it any more. Never rejects. */
+	rotateExposedKeys(): Promise<void> {
+		return this.#keyRotation.rotateExposed();
+	}
+
+	/**
+	 * Gives the box a tunnel, or changes the one it has: key and URL stay, and where parameters differ the token is a new
+	 * one and all share links end. Throws `ConflictError` unless it runs, `InvalidError`.
+	 */
+	async enableTunnel(actor: Actor, id: string, params: TunnelParams): Promise<Tunnel> {
+		const wanted = checkedTunnelParams(params);
 		await this.get(actor, id);
+		const { before, after } = await this.#repository.setTunnel(id, (box) => {
+			if (box.status !== "running") throw wrongState(box, "given a tunnel", "running");
+			return box.tunnel ? changedTunnel(box.tunnel, wanted) : newTunnel(wanted);
+		});
+		if (after !== before) await this.#tunnelSet(before ? "tunnel.changed" : "tunnel.enabled", actor, id, after);
+		return after;
+	}
+
+	/** Its share links go with it. A box without one is fine. */
+	async removeTunnel(actor: Actor, id: string): Promise<void> {
+		const { tunnel } = await this.get(actor, id);
 		await this.#repository.removeTunnel(id);
+		if (tunnel) await this.#options.audit.write({ action: "tunnel.removed", actor, devboxId: id });
+	}
+
+	/**
+	 * A link that lets its holder in to one port of the box's authenticated tunnel, until it expires or is deleted, the
+	 * tunnel changes or the box ends. Throws `ConflictError` without such a tunnel or with too many links, `InvalidError`.
+	 */
+	async createShareLink(actor: Actor, id: string, params: ShareLinkParams): Promise<NewShareLink> {
+		await this.get(actor, id);
+		return this.#shareLinks.create(actor, id, params);
+	}
+
+	/** Those that are good, oldest first. */
+	async shareLinks(actor: Actor, id: string): Promise<readonly ShareLink[]> {
+		return (await this.get(actor, id)).tunnel?.shareLinks ?? [];
+	}
+
+	/** Throws `NotFoundError`. */
+	async deleteShareLink(actor: Actor, id: string, shareLinkId: string): Promise<void> {
+		await this.get(actor, id);
+		await this.#shareLinks.delete(actor, id, shareLinkId);
 	}
 
 	/** Oldest first; the last few MiB. */
@@ -279,9 +368,24 @@ export class Devboxes {
 		});
 	}
 
+	/** Calls back when a box takes no other SSH key any more than its present one: who came with a former one is to go. */
+	onKeyRotated(listener: (devboxId: string) => void): void {
+		this.#repository.on("keyRotated", listener);
+	}
+
 	/** Calls back when a tunnel was removed or takes other credentials: what was let in before is to go. */
 	onTunnelRevoked(listener: (devboxId: string) => void): void {
 		this.#repository.on("tunnelRevoked", listener);
+	}
+
+	/** Calls back when a share link was deleted or has expired: whom it let in is to go. */
+	onShareLinkEnded(listener: (devboxId: string, shareLinkId: string) => void): void {
+		this.#repository.on("shareLinkEnded", listener);
+	}
+
+	async idsOfTeam(teamId: string): Promise<string[]> {
+		const boxes = await this.#repository.list({ teamId, limit: Number.MAX_SAFE_INTEGER });
+		return boxes.map(({ id }) => id);
 	}
 
 	/** Over all teams: for metrics. Zero is left out. */
@@ -297,20 +401,38 @@ export class Devboxes {
 		});
 	}
 
-	/** Resolves once the box runs; rejects with `UnavailableError` when it does not come to that. */
+	/**
+	 * Resumes the box if it is suspended, or will be in a moment, and resolves once it runs; rejects with `UnavailableError`
+	 * when it does not come to that.
+	 */
 	async awaitRunning(id: string, signal: AbortSignal): Promise<void> {
-		await this.#resume(id);
+		// A start that fails leaves the box suspended, as it was: another would go the same way.
+		let started = false;
 		for (;;) {
 			const changed = nextChange(this.#repository, id, signal);
-			const row = await this.#repository.findRow(id);
-			if (row?.status === "running" && this.address(id)) return changed.cancel();
-			const hopeless = !row || row.status === "suspended" || isEnded(row.status as Status);
-			if (hopeless || signal.aborted) {
+			try {
+				const row = await this.#repository.findRow(id);
+				if (row?.status === "running" && this.address(id)) return;
+				const status = row?.status as Status | undefined;
+				if (!status || isEnded(status) || (status === "suspended" && started) || signal.aborted) {
+					throw new UnavailableError("the devbox could not be started");
+				}
+				started ||= isStarting(status);
+				if (status === "suspended") started = await this.#resume(id);
+				else await changed.promise;
+			} finally {
 				changed.cancel();
-				throw new UnavailableError("the devbox could not be started");
 			}
-			await changed.promise;
 		}
+	}
+
+	/** What it takes to log in to a box that runs. A secret. Throws `UnavailableError`. */
+	async sshAccess(id: string): Promise<SshAccess> {
+		const row = await this.#repository.findRow(id);
+		const address = this.address(id);
+		if (row?.status !== "running" || address === undefined) throw new UnavailableError("the devbox does not run");
+		const { privateKeyPem } = this.#repository.key(row);
+		return { address, user: row.ssh_user, privateKeyPem, hostPublicKey: row.host_public_key };
 	}
 
 	/** Lets go of the boxes; they run on. Twice is fine. */
@@ -318,8 +440,27 @@ export class Devboxes {
 		if (this.#closed) return;
 		this.#closed = true;
 		this.#clocks.close();
+		this.#shareLinks.close();
+		this.#deadlines.close();
+		await this.#keyRotation.close();
 		await this.#supervisor.close();
 		this.#repository.removeAllListeners();
+	}
+
+	#tunnelSet(
+		action: "tunnel.enabled" | "tunnel.changed",
+		actor: Actor,
+		devboxId: string,
+		tunnel: Tunnel,
+	): Promise<void> {
+		const { authMode, wakeOnHttp, corsOrigins, loopbackPorts } = tunnel;
+		const details = {
+			auth_mode: authMode,
+			wake_on_http: wakeOnHttp,
+			cors_origins: corsOrigins,
+			loopback_ports: loopbackPorts.map(String),
+		};
+		return this.#options.audit.write({ action, actor, devboxId, details });
 	}
 
 	async #suspend(id: string): Promise<boolean> {
@@ -329,13 +470,21 @@ export class Devboxes {
 	}
 
 	async #resume(id: string): Promise<boolean> {
-		if (!(await this.#repository.transit(id, ["suspended"], "resuming"))) return false;
+		const row = await this.#repository.findRow(id);
+		if (!row) return false;
+		const { ttlSeconds } = JSON.parse(row.launch_parameters) as LaunchParameters;
+		const change = { expires_at_ms: expiresAt(ttlSeconds, Date.now()) };
+		if (!(await this.#repository.transit(id, ["suspended"], "resuming", { change }))) return false;
 		void this.#supervisor.start(id);
 		return true;
 	}
 
 	async #shutdown(id: string, reason: ShutdownReason): Promise<void> {
 		if (await this.#supervisor.shutdown(id, reason)) void this.#supervisor.destroy(id);
+	}
+
+	#armDeadlines({ expiresAtMs, hardExpiresAtMs }: Devbox): void {
+		for (const atMs of [expiresAtMs, hardExpiresAtMs]) if (atMs !== null) this.#deadlines.arm(atMs);
 	}
 
 	async #expired(id: string, expiry: Expiry): Promise<void> {

@@ -29,7 +29,7 @@ export function runLimits(launch: LaunchParameters, settings: LifetimeSettings):
 export type Expiry = "idle_suspend" | "idle_shutdown" | "lifetime";
 
 /** A timer cannot wait longer than this; a longer one is armed again on the way. */
-const maxTimerMs = 2 ** 31 - 1;
+export const maxTimerMs = 2 ** 31 - 1;
 
 /** The clocks of running devboxes. Activity only notes the time: the timer looks at it when it fires. */
 export class IdleClocks {

@@ -8,6 +8,11 @@ export function newDevboxId(): string {
 	return `dbx_${nextUlid().toLowerCase()}`;
 }
 
+/** `shl_` and a ULID in lower case. */
+export function newShareLinkId(): string {
+	return `shl_${nextUlid().toLowerCase()}`;
+}
+
 /** The devbox's name in DNS: its id as a label (no underscores there). */
 export function labelOf(devboxId: string): string {
 	return devboxId.replace("_", "-");

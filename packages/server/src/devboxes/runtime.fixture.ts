@@ -1,4 +1,4 @@
-import type { Attachment, Boot, BoxSpec, BoxState, Exit, Runtime, Started } from "../runtime/runtime.js";
+import type { Attachment, Boot, BootFile, BoxSpec, BoxState, Exit, Runtime, Started } from "../runtime/runtime.js";
 
 type Output = (chunk: Buffer, endOffset: number) => void;
 
@@ -18,6 +18,8 @@ export class FakeRuntime implements Runtime {
 	readonly name = "linux";
 	readonly boxes = new Map<string, FakeBox>();
 	readonly calls: string[] = [];
+	/** Boot files that running boxes got anew, `<path>: <content>`. */
+	readonly replaced: string[] = [];
 	onStart: (id: string, boot: Boot) => void | Promise<void> = (id) => this.report(id, "initialized");
 	/** Throws (or waits) at a point named `<call>:before` or `<call>:after`. */
 	at: (point: string) => void | Promise<void> = () => undefined;
@@ -46,6 +48,12 @@ export class FakeRuntime implements Runtime {
 			queueMicrotask(() => void this.onStart(spec.id, boot));
 		});
 		return { address: "10.0.0.2" };
+	}
+
+	replaceBootFile(id: string, file: BootFile): Promise<void> {
+		return this.#call("replaceBootFile", async () => {
+			if (this.boxes.get(id)?.running) this.replaced.push(`${file.path}: ${file.content}`);
+		});
 	}
 
 	stop(id: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { createHmac } from "node:crypto";
 import type { Logger } from "pino";
-import { bootFiles, type ConsoleItem, ConsoleParser, type Report } from "../runtime/init/index.js";
+import { authorizedKeys, bootFiles, type ConsoleItem, ConsoleParser, type Report } from "../runtime/init/index.js";
 import type { Attachment, BoxSpec, Exit, Runtime } from "../runtime/runtime.js";
 import type { DevboxRow } from "../store/devboxes.js";
 import type { LaunchParameters, LogEntry } from "./devbox.js";
@@ -27,7 +27,7 @@ export interface SupervisorOptions {
 	readonly retryMs?: number;
 }
 
-type Operation = "start" | "suspend" | "destroy" | "recover";
+type Operation = "start" | "suspend" | "destroy" | "recover" | "authorize";
 
 /** A box that runs, as this process follows it. */
 interface Run {
@@ -118,10 +118,32 @@ export class Supervisor {
 		});
 	}
 
+	/**
+	 * The store has another key for the box: if it runs, it takes that one from now on and no other. Never rejects; false when
+	 * it could not be done yet.
+	 */
+	async authorize(devboxId: string): Promise<boolean> {
+		let done = false;
+		await this.#locked(devboxId, "authorize", async () => {
+			const { repository, runtime } = this.#options;
+			const row = await repository.findRow(devboxId);
+			if (row) await runtime.replaceBootFile(devboxId, authorizedKeys(row.ssh_public_key));
+			repository.emit("keyRotated", devboxId);
+			done = true;
+		});
+		return done;
+	}
+
 	/** Whatever it does, from any state. */
 	async shutdown(devboxId: string, reason: ShutdownReason): Promise<boolean> {
 		const row = await this.#options.repository.transit(devboxId, notShutDown, "shutdown", {
-			change: { shutdown_reason: reason, ended_at_ms: Date.now(), running_since_ms: null },
+			change: {
+				shutdown_reason: reason,
+				ended_at_ms: Date.now(),
+				running_since_ms: null,
+				expires_at_ms: null,
+				hard_expires_at_ms: null,
+			},
 		});
 		return row !== undefined;
 	}
@@ -135,8 +157,11 @@ export class Supervisor {
 			const row = await this.#options.repository.findRow(devboxId);
 			if (!row || this.#runs.has(devboxId)) return;
 			const state = await this.#options.runtime.inspect(devboxId);
-			if (state.kind === "running") await this.#follow(row, state.address);
-			else if (row.status === "running") await this.#foundStopped(row, state.kind === "absent");
+			if (state.kind === "running") {
+				await this.#follow(row, state.address);
+				// The daemon may have died between storing a new key and bringing it there.
+				queueMicrotask(() => void this.authorize(devboxId));
+			} else if (row.status === "running") await this.#foundStopped(row, state.kind === "absent");
 			else {
 				// Half a first start: from the beginning, on a fresh disk, since launch commands may not bear a second run on this one.
 				if (row.status === "initializing") await this.#options.runtime.destroy(devboxId);

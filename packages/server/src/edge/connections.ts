@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { Counts, clientKey } from "../limits/index.js";
 import { plainAddress } from "./names.js";
 
 export type ConnectionKind = "opening" | "http1" | "http2" | "passthrough" | "gateway";
@@ -8,8 +9,10 @@ export class Connection {
 	kind: ConnectionKind = "opening";
 	/** The peer of the TCP connection. */
 	readonly peerAddress: string;
-	/** What carries the conversation: the TCP socket, later the TLS socket around it. */
+	/** What the conversation is held on: the TCP socket, later the TLS socket around it. */
 	stream: Socket;
+	/** The TCP socket. */
+	readonly carrier: Socket;
 	/** HTTP requests that are not answered yet; those of connections that the tunnel keeps are not counted. */
 	requests = 0;
 	draining = false;
@@ -18,6 +21,7 @@ export class Connection {
 
 	constructor(socket: Socket) {
 		this.stream = socket;
+		this.carrier = socket;
 		this.peerAddress = plainAddress(socket.remoteAddress);
 	}
 
@@ -35,15 +39,22 @@ export class Connection {
 /** All open connections. */
 export class Connections {
 	readonly #open = new Set<Connection>();
+	readonly #byClient = new Counts();
 	#whenEmpty: (() => void) | undefined;
 
 	get size(): number {
 		return this.#open.size;
 	}
 
+	/** How many of them are one peer's (of IPv6, one /64's). */
+	of(peerAddress: string): number {
+		return this.#byClient.of(clientKey(peerAddress));
+	}
+
 	add(socket: Socket): Connection {
 		const connection = new Connection(socket);
 		this.#open.add(connection);
+		this.#byClient.add(clientKey(connection.peerAddress));
 		socket.on("close", () => this.#remove(connection));
 		// A reset peer is no event of its own: "close" follows.
 		socket.on("error", ignore);
@@ -71,7 +82,8 @@ export class Connections {
 	}
 
 	#remove(connection: Connection): void {
-		this.#open.delete(connection);
+		if (!this.#open.delete(connection)) return;
+		this.#byClient.remove(clientKey(connection.peerAddress));
 		if (this.#open.size === 0) this.#whenEmpty?.();
 	}
 }

@@ -25,6 +25,7 @@ import {
 	type EdgeOptions,
 	LocalCertificates,
 	Names,
+	type Ports,
 	type Request,
 	type Response,
 } from "./index.js";
@@ -41,7 +42,7 @@ let ca: string;
 let certificates: LocalCertificates;
 let edge: Edge;
 let tunnel: Tunnel;
-let ports: { tlsPort: number; httpPort: number };
+let ports: Ports;
 /** What the box does with its next requests. */
 let answer: (request: IncomingMessage, response: import("node:http").ServerResponse) => void;
 let handlers: { -readonly [K in keyof EdgeHandlers]: EdgeHandlers[K] };
@@ -133,6 +134,7 @@ beforeEach(async () => {
 			socket.write(`hello ${label}\n`);
 			socket.pipe(socket);
 		},
+		gateway: (socket, { secure, peerAddress }) => socket.end(`gateway, ${secure}, ${peerAddress}`),
 	};
 	edge = await start();
 });
@@ -145,6 +147,7 @@ async function start(options: Partial<EdgeOptions> = {}, timeouts?: Partial<Time
 		bind: ["127.0.0.1"],
 		tlsPort: 0,
 		httpPort: 0,
+		sshPort: 0,
 		httpMode: "serve" as const,
 	};
 	const fresh = new Edge({ ...all, certificates, handlers, log, ...options });
@@ -473,14 +476,9 @@ describe("SNI", () => {
 		expect(edge.connections()).toMatchObject({ passthrough: 1 });
 	});
 
-	test("ssh.<d> is closed while there is no gateway", async () => {
-		expect(await readAll(await dialTls(`ssh.${domain}`))).toBe("");
-	});
-
-	test("ssh.<d> goes to the gateway where there is one", async () => {
-		handlers.gateway = (socket) => socket.end("gateway");
-		edge = await start();
-		expect(await readAll(await dialTls(`ssh.${domain}`))).toBe("gateway");
+	test("ssh.<d> goes to the gateway, and so does whatever comes to the SSH port", async () => {
+		expect(await readAll(await dialTls(`ssh.${domain}`))).toBe("gateway, true, 127.0.0.1");
+		expect(await readAll(connectTcp(ports.sshPort, "127.0.0.1"))).toBe("gateway, false, 127.0.0.1");
 	});
 
 	test("no SNI, or a strange one, is HTTP and routed by Host", async () => {
@@ -640,6 +638,7 @@ describe("listening", () => {
 			bind: ["127.0.0.1"],
 			tlsPort: 0,
 			httpPort: port,
+			sshPort: 0,
 			httpMode: "serve",
 			certificates,
 			handlers,
@@ -647,15 +646,13 @@ describe("listening", () => {
 		});
 		const error = await failed.listen().catch((error: unknown) => error);
 		expect(error).toBeInstanceOf(ConfigError);
-		expect((error as Error).message).toMatch(new RegExp(`^GANGWAY_HTTP_PORT: port ${port} is taken \\(EADDRINUSE\\)`));
+		expect((error as Error).message).toMatch(new RegExp(`^http_port: port ${port} is taken \\(EADDRINUSE\\)`));
 		await failed.close({ graceMs: 0 });
 		await failed.close({ graceMs: 0 });
 	});
 
 	test("an address that is not ours names the bind setting", async () => {
-		await expect(start({ bind: ["192.0.2.1"] })).rejects.toThrow(
-			/^GANGWAY_BIND: 192.0.2.1 is not an address of this host/,
-		);
+		await expect(start({ bind: ["192.0.2.1"] })).rejects.toThrow(/^bind: 192.0.2.1 is not an address of this host/);
 	});
 
 	test("closing while listening leaves nothing open", async () => {
@@ -664,6 +661,7 @@ describe("listening", () => {
 			bind: ["127.0.0.1"],
 			tlsPort: 0,
 			httpPort: 0,
+			sshPort: 0,
 			httpMode: "serve",
 			certificates,
 			handlers,

@@ -6,7 +6,7 @@ import { type Connection, type ConnectionKind, Connections, ignore } from "./con
 import type { EdgeHandlers } from "./handlers.js";
 import { HttpFront } from "./http.js";
 import { Listeners } from "./listeners.js";
-import type { Names } from "./names.js";
+import { type Names, plainAddress } from "./names.js";
 import { detectProtocol } from "./preface.js";
 import { Router } from "./router.js";
 
@@ -17,10 +17,13 @@ export interface EdgeOptions {
 	/** 0 is any free port. */
 	readonly tlsPort: number;
 	readonly httpPort: number;
+	readonly sshPort: number;
 	readonly httpMode: "serve" | "redirect";
 	readonly certificates: CertificateSource;
 	readonly handlers: EdgeHandlers;
 	readonly log: Logger;
+	/** Peers that `limits.maxConnectionsPerAddress` is not meant for: trusted proxies. Default: none. */
+	readonly exempt?: (peerAddress: string) => boolean;
 	readonly limits?: Partial<EdgeLimits>;
 }
 
@@ -33,6 +36,11 @@ export interface EdgeLimits {
 	readonly keepAliveMs: number;
 	/** Connections beyond this are closed at once. */
 	readonly maxConnections: number;
+	/**
+	 * The same for one address, whatever is spoken: without it, one peer could take all of the above. Above the tunnel's own
+	 * limit, which answers 429 where this can only hang up.
+	 */
+	readonly maxConnectionsPerAddress: number;
 }
 
 const DEFAULT_LIMITS: EdgeLimits = {
@@ -40,6 +48,7 @@ const DEFAULT_LIMITS: EdgeLimits = {
 	headersMs: 30_000,
 	keepAliveMs: 75_000,
 	maxConnections: 10_000,
+	maxConnectionsPerAddress: 2_048,
 };
 
 /** Mozilla's "intermediate" profile without finite-field Diffie-Hellman; TLS 1.3 has suites of its own. */
@@ -55,19 +64,27 @@ const CIPHERS = [
 	"ECDHE-RSA-CHACHA20-POLY1305",
 ].join(":");
 
-/** The TLS port and the plain HTTP port. */
+/** What the ports are, once they are open. */
+export interface Ports {
+	readonly tlsPort: number;
+	readonly httpPort: number;
+	readonly sshPort: number;
+}
+
+/** The TLS port, the plain HTTP port and the SSH port. */
 export class Edge {
 	readonly #options: EdgeOptions;
 	readonly #limits: EdgeLimits;
 	readonly #connections = new Connections();
 	readonly #tlsListeners = new Listeners((socket) => this.#accept(socket, this.#acceptTls));
 	readonly #plainListeners = new Listeners((socket) => this.#accept(socket, this.#acceptPlain));
+	readonly #sshListeners = new Listeners((socket) => this.#accept(socket, this.#acceptSsh));
 	readonly #tls: HttpFront;
 	readonly #plain: HttpFront;
 	readonly #handshaker: Server;
 	/** TLS connections before their first secure byte, by four-tuple. */
 	readonly #handshakes = new Map<string, Connection>();
-	#ports = { tlsPort: 0, httpPort: 0 };
+	#ports: Ports = { tlsPort: 0, httpPort: 0, sshPort: 0 };
 	#refused = 0;
 	#closing: Promise<void> | undefined;
 
@@ -88,14 +105,18 @@ export class Edge {
 	}
 
 	/**
-	 * Opens both ports and returns the real ones.
+	 * Opens the ports and returns the real ones.
 	 * @throws {ConfigError} when one is not to be had; nothing listens then.
 	 */
-	async listen(): Promise<{ readonly tlsPort: number; readonly httpPort: number }> {
-		const { bind, tlsPort, httpPort } = this.#options;
+	async listen(): Promise<Ports> {
+		const { bind, tlsPort, httpPort, sshPort } = this.#options;
 		try {
-			const tls = await this.#tlsListeners.listen(bind, tlsPort, "GANGWAY_TLS_PORT");
-			this.#ports = { tlsPort: tls, httpPort: await this.#plainListeners.listen(bind, httpPort, "GANGWAY_HTTP_PORT") };
+			this.#ports = {
+				tlsPort: await this.#tlsListeners.listen(bind, tlsPort, "tls_port"),
+				sshPort: await this.#sshListeners.listen(bind, sshPort, "ssh_port"),
+				// Last: it redirects to the others.
+				httpPort: await this.#plainListeners.listen(bind, httpPort, "http_port"),
+			};
 		} catch (error) {
 			await this.close({ graceMs: 0 });
 			throw error;
@@ -120,7 +141,7 @@ export class Edge {
 	}
 
 	async #close(graceMs: number): Promise<void> {
-		const closed = [this.#tlsListeners.close(), this.#plainListeners.close()];
+		const closed = [this.#tlsListeners, this.#plainListeners, this.#sshListeners].map((listeners) => listeners.close());
 		await this.#connections.drain(graceMs);
 		await Promise.all(closed);
 		this.#tls.close();
@@ -128,12 +149,19 @@ export class Edge {
 	}
 
 	#accept(socket: Socket, next: (connection: Connection, socket: Socket) => void): void {
-		if (this.#closing || this.#connections.size >= this.#limits.maxConnections) {
+		if (this.#closing || this.#isFull(plainAddress(socket.remoteAddress))) {
 			this.#refused++;
 			socket.destroy();
 			return;
 		}
 		next.call(this, this.#connections.add(socket), socket);
+	}
+
+	#isFull(peerAddress: string): boolean {
+		const { maxConnections, maxConnectionsPerAddress } = this.#limits;
+		if (this.#connections.size >= maxConnections) return true;
+		if (this.#connections.of(peerAddress) < maxConnectionsPerAddress) return false;
+		return this.#options.exempt?.(peerAddress) !== true;
 	}
 
 	#acceptPlain(connection: Connection, socket: Socket): void {
@@ -145,6 +173,10 @@ export class Edge {
 			if (protocol === "http2") this.#plain.acceptHttp2(connection, socket);
 			else this.#plain.acceptHttp1(connection, socket);
 		});
+	}
+
+	#acceptSsh(connection: Connection, socket: Socket): void {
+		this.#toGateway(connection, socket, false);
 	}
 
 	#acceptTls(connection: Connection, socket: Socket): void {
@@ -191,15 +223,18 @@ export class Edge {
 			connection.onDrain = ignore;
 			handlers.passthrough(name.label, socket);
 		} else if (name.kind === "gateway") {
-			connection.kind = "gateway";
-			connection.onDrain = ignore;
-			if (handlers.gateway) handlers.gateway(socket);
-			else socket.destroySoon();
+			this.#toGateway(connection, socket, true);
 		} else if (socket.alpnProtocol === "h2") {
 			this.#tls.acceptHttp2(connection, socket);
 		} else {
 			this.#tls.acceptHttp1(connection, socket);
 		}
+	}
+
+	#toGateway(connection: Connection, socket: Socket, secure: boolean): void {
+		connection.kind = "gateway";
+		connection.onDrain = ignore;
+		this.#options.handlers.gateway(socket, { secure, peerAddress: connection.peerAddress });
 	}
 }
 

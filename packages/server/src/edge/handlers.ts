@@ -22,8 +22,8 @@ export interface EdgeHandlers {
 	readonly tunnel: TunnelDoor;
 	/** SNI was `<label>.ssh.<d>`. The socket may be half-closed, nothing was read from it, and it is the handler's. Must not throw. */
 	passthrough(label: string, socket: TLSSocket): unknown;
-	/** SNI was `ssh.<d>`; without it such connections are closed. Must not throw. */
-	gateway?(socket: TLSSocket): unknown;
+	/** Came to the SSH port, or with the SNI `ssh.<d>`. Nothing was read from it, and it is the handler's. Must not throw. */
+	gateway(socket: Socket, client: Client): unknown;
 }
 
 /** Neither must throw. */
@@ -35,6 +35,8 @@ export interface TunnelDoor {
 	accept(
 		socket: Socket,
 		options: Client & {
+			/** The TCP socket: `socket`, or what is under it. */
+			readonly carrier: Socket;
 			ours(this: void, request: RequestInfo): boolean;
 			handOver(this: void, socket: Socket): void;
 		},

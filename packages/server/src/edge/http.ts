@@ -61,6 +61,7 @@ export class HttpFront {
 		connection.onDrain = ignore;
 		this.#options.tunnel.accept(socket, {
 			...this.#client(connection),
+			carrier: connection.carrier,
 			ours: this.#isTunnel,
 			handOver: () => this.#serve(connection, socket),
 		});

@@ -1,5 +1,5 @@
 import { createServer, type Server, type Socket } from "node:net";
-import { ConfigError } from "../errors.js";
+import { SettingError } from "../errors.js";
 
 /** Tries for one free port on several addresses. */
 const ATTEMPTS = 10;
@@ -17,7 +17,7 @@ export class Listeners {
 
 	/**
 	 * Listens on every address with the same port; port 0 means any free one. Returns the port.
-	 * @throws {ConfigError} that names the setting.
+	 * @throws {SettingError}
 	 */
 	async listen(addresses: readonly string[], port: number, setting: string): Promise<number> {
 		for (let attempt = 1; ; attempt++) {
@@ -27,7 +27,7 @@ export class Listeners {
 				await this.#closeServers();
 				const { code } = error as NodeJS.ErrnoException;
 				if (port === 0 && code === "EADDRINUSE" && attempt < ATTEMPTS) continue;
-				throw new ConfigError(explain(error as NodeJS.ErrnoException, port, setting));
+				throw explain(error as NodeJS.ErrnoException, port, setting);
 			}
 		}
 	}
@@ -69,18 +69,24 @@ export class Listeners {
 	}
 }
 
-function explain(error: NodeJS.ErrnoException & { address?: string }, port: number, setting: string): string {
+function explain(error: NodeJS.ErrnoException & { address?: string }, port: number, setting: string): SettingError {
 	const { code } = error;
 	switch (code) {
 		case "EADDRINUSE":
-			return `${setting}: port ${port} is taken (EADDRINUSE); stop what listens there or choose another port, 0 for any free one`;
+			return new SettingError(
+				setting,
+				`port ${port} is taken (EADDRINUSE); stop what listens there or choose another port, 0 for any free one`,
+			);
 		case "EACCES":
-			return `${setting}: port ${port} needs more rights (EACCES); run as root, give the process CAP_NET_BIND_SERVICE or choose a port from 1024 up`;
+			return new SettingError(
+				setting,
+				`port ${port} needs more rights (EACCES); run as root, give the process CAP_NET_BIND_SERVICE or choose a port from 1024 up`,
+			);
 		case "EADDRNOTAVAIL":
 		case "ENOTFOUND":
 		case "EINVAL":
-			return `GANGWAY_BIND: ${error.address ?? "the address"} is not an address of this host (${code})`;
+			return new SettingError("bind", `${error.address ?? "the address"} is not an address of this host (${code})`);
 		default:
-			return `${setting}: cannot listen on port ${port} (${code ?? error.message})`;
+			return new SettingError(setting, `cannot listen on port ${port} (${code ?? error.message})`);
 	}
 }

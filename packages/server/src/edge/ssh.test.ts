@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { type ConnectionOptions, connect as connectTls, type SecureContextOptions, type TLSSocket } from "node:tls";
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { noAudit } from "../audit/audit.fixture.js";
 import type { SshTarget } from "../devboxes/index.js";
 import { Passthrough } from "../ssh/index.js";
 import { Edge, LocalCertificates, Names } from "./index.js";
@@ -39,6 +40,7 @@ beforeEach(async () => {
 			activity: () => {},
 		},
 		idleTimeoutMs: 900_000,
+		audit: noAudit,
 		log,
 		connect: (host) => connectTcp({ host, port, allowHalfOpen: true, noDelay: true }),
 	});
@@ -48,12 +50,14 @@ beforeEach(async () => {
 		bind: ["127.0.0.1"],
 		tlsPort: 0,
 		httpPort: 0,
+		sshPort: 0,
 		httpMode: "serve",
 		certificates,
 		handlers: {
 			api: unused,
 			tunnel: { accept: unused, stream: unused },
 			passthrough: (label, socket) => passthrough.handle(label, socket),
+			gateway: unused,
 		},
 		log,
 	});

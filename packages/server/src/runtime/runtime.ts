@@ -26,6 +26,9 @@ export interface Runtime {
 	 */
 	start(spec: BoxSpec, boot: Boot): Promise<Started>;
 
+	/** Gives a running box another version of one of its `boot.files`, in one step; a box that does not run is left alone. */
+	replaceBootFile(id: string, file: BootFile): Promise<void>;
+
 	/** SIGTERM to PID 1, SIGKILL to what is left after `graceMs` (0: at once). Resolves when nothing of the box runs; a stopped or unknown box is fine. */
 	stop(id: string, options: { readonly graceMs: number }): Promise<void>;
 

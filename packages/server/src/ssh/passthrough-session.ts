@@ -11,6 +11,10 @@ const HALF_CLOSED_MS = 60_000;
 export class PassthroughSession {
 	/** Empty until the label is looked up. */
 	devboxId = "";
+	readonly startedAtMs = performance.now();
+	readonly peerAddress: string | undefined;
+	/** The box's sshd has been reached. */
+	reached = false;
 	readonly #client: Socket;
 	readonly #abort = new AbortController();
 	#upstream: Socket | undefined;
@@ -26,6 +30,7 @@ export class PassthroughSession {
 
 	constructor(client: Socket) {
 		this.#client = client;
+		this.peerAddress = client.remoteAddress;
 		// Until there is somebody to write to, the stream's own buffer is all that is read.
 		client.pause();
 	}
@@ -33,6 +38,11 @@ export class PassthroughSession {
 	/** Fires when the session ends. */
 	get signal(): AbortSignal {
 		return this.#abort.signal;
+	}
+
+	/** Exchanged so far. */
+	get bytes(): number {
+		return this.#bytes;
 	}
 
 	get ended(): boolean {
@@ -46,6 +56,7 @@ export class PassthroughSession {
 		upstream.on("error", () => this.destroy());
 		upstream.setTimeout(connectMs, () => this.destroy());
 		upstream.once("connect", () => {
+			this.reached = true;
 			upstream.setTimeout(0);
 			upstream.removeAllListeners("timeout");
 			this.#relay(this.#client, upstream);

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import pino from "pino";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { listeningAudit } from "../audit/audit.fixture.js";
 import type { SshDirectory, SshTarget } from "../devboxes/index.js";
 import { Passthrough } from "./index.js";
 
@@ -13,6 +14,7 @@ const MB = 1_048_576;
 const running: SshTarget = { devboxId: "dbx_a", status: "running", address: "127.0.0.1", wakes: false };
 const boxes = new Map<string, SshTarget>();
 let activity: string[];
+let audit: ReturnType<typeof listeningAudit>;
 let awaitRunning: SshDirectory["awaitRunning"];
 const directory: SshDirectory = {
 	lookupLabel: async (label) => boxes.get(label),
@@ -32,6 +34,7 @@ interface Setup {
 
 beforeEach(() => {
 	activity = [];
+	audit = listeningAudit();
 	boxes.clear();
 	boxes.set("dbx-a", running);
 	boxes.set("dbx-b", { ...running, devboxId: "dbx_b" });
@@ -56,6 +59,7 @@ async function setUp(idleTimeoutMs = 15 * MINUTE_MS): Promise<Setup> {
 	const passthrough = new Passthrough({
 		directory,
 		idleTimeoutMs,
+		audit,
 		log,
 		connect: () => {
 			attempts++;
@@ -206,12 +210,44 @@ describe("refusals say nothing", () => {
 		const passthrough = new Passthrough({
 			directory,
 			idleTimeoutMs: 1000,
+			audit,
 			log,
 			connect: () => connect(port, "127.0.0.1"),
 		});
 		const edge = await listen((socket) => passthrough.handle("dbx-a", socket));
 		await gone(connect(edge.port, "127.0.0.1"));
 		expect(passthrough.sessions).toBe(0);
+		expect(audit.events).toMatchObject([{ action: "passthrough.session", outcome: "failed", devboxId: "dbx_a" }]);
+	});
+});
+
+describe("the audit", () => {
+	test("is told of a session when it ends: which box, from where, how much", async () => {
+		const setup = await setUp();
+		const { client, box } = await pair(setup);
+		await say(client, box, "SSH-2.0-client\r\n");
+		await say(box, client, "SSH-2.0-box\r\n");
+		expect(audit.events).toEqual([]);
+		client.destroy();
+		await gone(box);
+		await vi.waitFor(() => expect(audit.events).toHaveLength(1));
+		expect(audit.events).toEqual([
+			{
+				action: "passthrough.session",
+				outcome: "ok",
+				actor: { peerAddress: "127.0.0.1" },
+				devboxId: "dbx_a",
+				durationMs: expect.any(Number),
+				details: { bytes: 29 },
+			},
+		]);
+	});
+
+	test("is told nothing of names that no box has", async () => {
+		const setup = await setUp();
+		await gone(await setup.dial("dbx-none"));
+		expect(setup.passthrough.sessions).toBe(0);
+		expect(audit.events).toEqual([]);
 	});
 });
 

@@ -1,5 +1,6 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import type { Logger } from "pino";
+import type { AuditSink } from "../audit/index.js";
 import type { SshDirectory, SshTarget } from "../devboxes/index.js";
 import { PassthroughSession } from "./passthrough-session.js";
 
@@ -14,6 +15,8 @@ export interface PassthroughOptions {
 	readonly directory: SshDirectory;
 	/** A session without a byte in either direction for so long is closed. */
 	readonly idleTimeoutMs: number;
+	/** Told of each session to a devbox when it ends. */
+	readonly audit: AuditSink;
 	readonly log: Logger;
 	/** Opens the connection to a box's sshd; for tests. */
 	readonly connect?: (address: string) => Socket;
@@ -110,6 +113,7 @@ export class Passthrough {
 
 	#ended(session: PassthroughSession): void {
 		session.destroy();
+		if (session.devboxId !== "") this.#audit(session);
 		this.#sessions.delete(session);
 		const siblings = this.#byDevbox.get(session.devboxId);
 		siblings?.delete(session);
@@ -118,6 +122,18 @@ export class Passthrough {
 		clearInterval(this.#timer);
 		this.#timer = undefined;
 		this.#whenEmpty?.();
+	}
+
+	/** Who it was only the box's sshd knows. */
+	#audit({ devboxId, peerAddress, reached, bytes, startedAtMs }: PassthroughSession): void {
+		this.#options.audit.record({
+			action: "passthrough.session",
+			outcome: reached ? "ok" : "failed",
+			actor: { peerAddress },
+			devboxId,
+			durationMs: performance.now() - startedAtMs,
+			details: { bytes },
+		});
 	}
 
 	#tick(): void {

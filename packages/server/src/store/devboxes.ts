@@ -1,5 +1,6 @@
 import type { Insertable, Kysely, Selectable, Updateable } from "kysely";
 import type { Schema } from "./schema.js";
+import { deleteShareLinksOf, listShareLinks, type ShareLinkRow } from "./share-links.js";
 
 export type DevboxRow = Selectable<Schema["devboxes"]>;
 export type NewDevboxRow = Insertable<Schema["devboxes"]>;
@@ -11,6 +12,8 @@ export interface DevboxRecord {
 	readonly devbox: DevboxRow;
 	readonly transitions: readonly TransitionRow[];
 	readonly tunnel: TunnelRow | null;
+	/** Those that have not expired, oldest first. */
+	readonly shareLinks: readonly ShareLinkRow[];
 }
 
 export async function insertDevbox(
@@ -79,21 +82,31 @@ export async function findDevboxIdByTunnelKey(db: Kysely<Schema>, key: string): 
 /** Newest first: ids are ULIDs, so their order is that of creation. */
 export function listDevboxes(
 	db: Kysely<Schema>,
-	query: { teamId: string; limit: number; startingAfter?: string | undefined; status?: string | undefined },
+	query: {
+		teamId: string;
+		limit: number;
+		startingAfter?: string | undefined;
+		offset?: number | undefined;
+		statuses?: readonly string[] | undefined;
+	},
 ): Promise<DevboxRow[]> {
 	let select = db.selectFrom("devboxes").selectAll().where("team_id", "=", query.teamId);
 	if (query.startingAfter !== undefined) select = select.where("id", "<", query.startingAfter);
-	if (query.status !== undefined) select = select.where("status", "=", query.status);
-	return select.orderBy("id", "desc").limit(query.limit).execute();
+	if (query.statuses !== undefined) select = select.where("status", "in", query.statuses);
+	return select
+		.orderBy("id", "desc")
+		.limit(query.limit)
+		.offset(query.offset ?? 0)
+		.execute();
 }
 
 export async function countDevboxes(
 	db: Kysely<Schema>,
-	query: { teamId?: string | undefined; status?: string | undefined },
+	query: { teamId?: string | undefined; statuses?: readonly string[] | undefined },
 ): Promise<number> {
 	let select = db.selectFrom("devboxes").select((eb) => eb.fn.countAll().as("count"));
 	if (query.teamId !== undefined) select = select.where("team_id", "=", query.teamId);
-	if (query.status !== undefined) select = select.where("status", "=", query.status);
+	if (query.statuses !== undefined) select = select.where("status", "in", query.statuses);
 	return Number((await select.executeTakeFirstOrThrow()).count);
 }
 
@@ -110,8 +123,12 @@ export function listDevboxesByStatus(db: Kysely<Schema>, statuses: readonly stri
 	return db.selectFrom("devboxes").selectAll().where("status", "in", statuses).orderBy("id").execute();
 }
 
-/** Adds transitions and tunnels to rows, two queries for any number of them. */
-export async function completeDevboxes(db: Kysely<Schema>, rows: readonly DevboxRow[]): Promise<DevboxRecord[]> {
+/** Adds transitions, tunnels and their links to rows, three queries for any number of them. */
+export async function completeDevboxes(
+	db: Kysely<Schema>,
+	rows: readonly DevboxRow[],
+	nowMs: number,
+): Promise<DevboxRecord[]> {
 	if (rows.length === 0) return [];
 	const ids = rows.map((row) => row.id);
 	const transitions = await db
@@ -121,30 +138,34 @@ export async function completeDevboxes(db: Kysely<Schema>, rows: readonly Devbox
 		.orderBy("seq")
 		.execute();
 	const tunnels = await db.selectFrom("tunnels").selectAll().where("devbox_id", "in", ids).execute();
+	const shareLinks = await listShareLinks(db, ids, nowMs);
 	const tunnelOf = new Map(tunnels.map((tunnel) => [tunnel.devbox_id, tunnel]));
 	const transitionsOf = new Map<string, TransitionRow[]>(ids.map((id) => [id, []]));
 	for (const transition of transitions) transitionsOf.get(transition.devbox_id)?.push(transition);
+	const shareLinksOf = new Map<string, ShareLinkRow[]>(ids.map((id) => [id, []]));
+	for (const link of shareLinks) shareLinksOf.get(link.devbox_id)?.push(link);
 	return rows.map((devbox) => ({
 		devbox,
 		transitions: transitionsOf.get(devbox.id) ?? [],
 		tunnel: tunnelOf.get(devbox.id) ?? null,
+		shareLinks: shareLinksOf.get(devbox.id) ?? [],
 	}));
 }
 
-export async function insertTunnel(db: Kysely<Schema>, row: TunnelRow): Promise<void> {
-	await db.insertInto("tunnels").values(row).execute();
+/** Replaces the tunnel that is there, and with it all links that let somebody in to that one. For use in a transaction. */
+export async function putTunnel(db: Kysely<Schema>, row: TunnelRow): Promise<void> {
+	await deleteTunnel(db, row.devbox_id);
+	await insertTunnel(db, row);
 }
 
-export async function updateTunnel(
-	db: Kysely<Schema>,
-	devboxId: string,
-	change: Updateable<Schema["tunnels"]>,
-): Promise<void> {
-	await db.updateTable("tunnels").set(change).where("devbox_id", "=", devboxId).execute();
-}
-
+/** With its links. For use in a transaction. */
 export async function deleteTunnel(db: Kysely<Schema>, devboxId: string): Promise<void> {
+	await deleteShareLinksOf(db, devboxId);
 	await db.deleteFrom("tunnels").where("devbox_id", "=", devboxId).execute();
+}
+
+async function insertTunnel(db: Kysely<Schema>, row: TunnelRow): Promise<void> {
+	await db.insertInto("tunnels").values(row).execute();
 }
 
 async function insertTransition(

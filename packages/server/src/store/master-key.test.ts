@@ -68,7 +68,7 @@ test("a malformed key is refused without being shown", async () => {
 		await expect(loadMasterKey({ dataDir, db, masterKey })).rejects.toMatchObject({
 			code: "config",
 			message:
-				"GANGWAY_MASTER_KEY: the value (not shown) is not a master key; allowed: base64 or hex of 32 bytes, as `openssl rand -base64 32` prints",
+				"master_key: the value (not shown) is not a master key; allowed: base64 or hex of 32 bytes, as `openssl rand -base64 32` prints",
 		});
 	}
 });

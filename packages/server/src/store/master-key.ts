@@ -11,7 +11,7 @@ const CHECK = "master_key_check:";
 
 export interface MasterKeyOptions {
 	readonly dataDir: string;
-	/** GANGWAY_MASTER_KEY: base64 or hex of 32 bytes; several, separated by commas, while keys are rotated. */
+	/** Base64 or hex of 32 bytes; several, separated by commas, while keys are rotated. */
 	readonly masterKey?: string | undefined;
 	readonly db: Kysely<Schema>;
 }
@@ -25,9 +25,7 @@ export async function loadMasterKey({ dataDir, masterKey, db }: MasterKeyOptions
 	const checks = await db.selectFrom("installation").selectAll().where("key", "like", `${CHECK}%`).execute();
 	const file = join(dataDir, "master.key");
 	const keys =
-		masterKey !== undefined
-			? parse(masterKey, "GANGWAY_MASTER_KEY")
-			: readOrMake(file, { mayMake: checks.length === 0 });
+		masterKey !== undefined ? parse(masterKey, "master_key") : readOrMake(file, { mayMake: checks.length === 0 });
 	const seal = new Seal(keys);
 	for (const { key, value } of checks) seal.open(value, checkPlace(key.slice(CHECK.length)));
 

@@ -1,3 +1,5 @@
+import type { Generated } from "kysely";
+
 /**
  * The tables. Types are the ones that SQLite and PostgreSQL share: text, 64-bit integers (milliseconds since the epoch
  * fit a JS number; the PostgreSQL driver is told to parse int8 so), JSON as text. Booleans are 0 and 1.
@@ -9,10 +11,14 @@ export interface Schema {
 	teams: TeamsTable;
 	memberships: MembershipsTable;
 	api_keys: ApiKeysTable;
+	ssh_keys: SshKeysTable;
+	ssh_key_fetches: SshKeyFetchesTable;
 	devboxes: DevboxesTable;
 	state_transitions: StateTransitionsTable;
 	tunnels: TunnelsTable;
+	share_links: ShareLinksTable;
 	idempotency_keys: IdempotencyKeysTable;
+	audit_events: AuditEventsTable;
 }
 
 /** One value a key: the installation's id, the check value of the master key, the sealed CA keys. */
@@ -31,6 +37,8 @@ interface TeamsTable {
 	id: string;
 	name: string;
 	created_at_ms: number;
+	/** 0: nobody reaches its devboxes through the passthrough. */
+	passthrough_enabled: Generated<number>;
 }
 
 interface MembershipsTable {
@@ -49,6 +57,29 @@ interface ApiKeysTable {
 	team_id: string;
 	created_at_ms: number;
 	revoked_at_ms: number | null;
+}
+
+/** Public keys by which the gateway knows users. */
+interface SshKeysTable {
+	id: string;
+	user_id: string;
+	name: string;
+	/** `<type> <base64>`, without the comment. */
+	public_key: string;
+	key_type: string;
+	/** `SHA256:…`, as ssh-keygen prints it. */
+	fingerprint_sha256: string;
+	comment: string;
+	created_at_ms: number;
+	updated_at_ms: number;
+}
+
+/** Who has had the present private key of a devbox. */
+interface SshKeyFetchesTable {
+	devbox_id: string;
+	user_id: string;
+	/** The last time. */
+	at_ms: number;
 }
 
 interface DevboxesTable {
@@ -82,6 +113,10 @@ interface DevboxesTable {
 	generation: number;
 	/** 1 once `launch_commands` have succeeded for the first time: file mounts are written before that only. */
 	initialized: number;
+	/** When it is suspended if it runs then; null: never. */
+	expires_at_ms: number | null;
+	/** When it is shut down, whatever it does; null: never, or it is. */
+	hard_expires_at_ms: number | null;
 }
 
 interface StateTransitionsTable {
@@ -101,6 +136,27 @@ interface TunnelsTable {
 	http_keep_alive: number;
 	wake_on_http: number;
 	created_at_ms: number;
+	wake_mode: "retry" | "hold";
+	/** JSON array of strings. */
+	cors_origins: string;
+	/** JSON array of numbers. */
+	loopback_ports: string;
+	/** JSON object of `PortRule` by port number. */
+	port_rules: string;
+	/** Grows whenever the token changes. */
+	generation: number;
+}
+
+/** Links of the tunnels as they are: a tunnel that changes or goes takes its links with it. */
+interface ShareLinksTable {
+	id: string;
+	devbox_id: string;
+	port: number;
+	path: string;
+	/** A user's id. */
+	created_by: string;
+	created_at_ms: number;
+	expires_at_ms: number;
 }
 
 interface IdempotencyKeysTable {
@@ -115,4 +171,23 @@ interface IdempotencyKeysTable {
 	response_status: number | null;
 	response_body_sealed: string | null;
 	created_at_ms: number;
+}
+
+/** No foreign keys: what happened stays true when users, teams and devboxes are gone. */
+interface AuditEventsTable {
+	/** A ULID: ids sort by time. */
+	id: string;
+	at_ms: number;
+	/** See `audit/event.ts`. */
+	action: string;
+	outcome: string;
+	team_id: string | null;
+	user_id: string | null;
+	api_key_id: string | null;
+	ssh_key_id: string | null;
+	devbox_id: string | null;
+	peer_address: string | null;
+	duration_ms: number | null;
+	/** JSON object. */
+	details: string;
 }

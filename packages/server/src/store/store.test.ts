@@ -61,7 +61,7 @@ test("what was written is there after the next open", async () => {
 	const second = await openStore({ dataDir });
 	onTestFinished(() => second.close());
 	expect(await second.db.selectFrom("teams").selectAll().execute()).toEqual([
-		{ id: "team_1", name: "one", created_at_ms: 1_900_000_000_000 },
+		{ id: "team_1", name: "one", created_at_ms: 1_900_000_000_000, passthrough_enabled: 1 },
 	]);
 });
 

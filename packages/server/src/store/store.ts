@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path";
 import { Kysely, type Transaction } from "kysely";
 import type { Logger } from "pino";
-import { ConfigError, GangwayError, StoreError } from "../errors.js";
+import { GangwayError, SettingError, StoreError } from "../errors.js";
 import type { DatabaseAdapter } from "./adapter.js";
 import { ensurePrivateDirectory, fileProblem } from "./files.js";
 import { type Lock, lock } from "./lock.js";
@@ -30,7 +30,7 @@ export interface Store {
 
 /**
  * Opens the store of a data directory and brings its schema up to date.
- * Throws `StoreError` (`locked`, `newer_schema`, `damaged`) or `ConfigError`; nothing stays open then.
+ * Throws `StoreError` (`locked`, `newer_schema`, `damaged`) or `SettingError`; nothing stays open then.
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
 	const { dataDir, log } = options;
@@ -58,8 +58,9 @@ export async function openStore(options: StoreOptions): Promise<Store> {
 function sqliteFile(url: string): string {
 	const file = /^sqlite:(.+)$/.exec(url)?.[1];
 	if (file === undefined) {
-		throw new ConfigError(
-			"GANGWAY_DATABASE_URL: only SQLite is available, other databases are not available yet; allowed: sqlite:<path> or unset",
+		throw new SettingError(
+			"database_url",
+			"only SQLite is available, other databases are not available yet; allowed: sqlite:<path> or unset",
 		);
 	}
 	return file;
@@ -78,7 +79,8 @@ function explain(adapter: DatabaseAdapter, dataDir: string, cause: unknown): unk
 	if (adapter.isDamage(cause)) return new StoreError("damaged", "the database is damaged: restore a backup", { cause });
 	const problem = adapter.accessProblem(cause) ?? fileProblem(cause);
 	if (problem === undefined) return cause;
-	return new ConfigError(
-		`data_dir: ${JSON.stringify(dataDir)} cannot be used (${problem}); allowed: a directory that gangway may write to`,
+	return new SettingError(
+		"data_dir",
+		`${JSON.stringify(dataDir)} cannot be used (${problem}); allowed: a directory that gangway may write to`,
 	);
 }

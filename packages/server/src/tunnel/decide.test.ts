@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { TunnelTarget } from "../devboxes/index.js";
 import { createDecide, type DecideOptions } from "./decide.js";
 import type { LocalResponse, ProxyDecision, RequestInfo, UpstreamFailure } from "./decision.js";
-import { FakeDirectory, headerOf, request, route, target } from "./tunnel.fixture.js";
+import { FakeDirectory, headerOf, passes, request, route, target } from "./tunnel.fixture.js";
 
 const sealed = (change: Partial<TunnelTarget> = {}) =>
 	target({ authMode: "authenticated", token: "s3cret", ...change });
@@ -11,7 +11,7 @@ const bearer = { authorization: "Bearer s3cret" };
 
 function setup(targets: readonly TunnelTarget[], options: Partial<DecideOptions> = {}) {
 	const directory = new FakeDirectory(...targets);
-	const decide = createDecide({ directory, route, now: () => 1_000_000, requestId: () => "req-1", ...options });
+	const decide = createDecide({ directory, route, passes, now: () => 1_000_000, requestId: () => "req-1", ...options });
 	return {
 		directory,
 		local: async (info: RequestInfo) => (await decide(info)) as LocalResponse,
@@ -188,7 +188,7 @@ describe("proxy", () => {
 	});
 
 	test("makes a fresh id each time by default", async () => {
-		const decide = createDecide({ directory: new FakeDirectory(target()), route });
+		const decide = createDecide({ directory: new FakeDirectory(target()), route, passes });
 		const ids = new Set<string>();
 		for (let i = 0; i < 100; i++) ids.add(((await decide(request())) as ProxyDecision).requestId);
 		expect(ids.size).toBe(100);
@@ -206,6 +206,46 @@ describe("proxy", () => {
 		const { proxy } = setup([target({ httpKeepAlive: false })]);
 		expect((await proxy(request())).activity).toBeUndefined();
 	});
+});
+
+describe("a port whose rule is host_header: localhost", () => {
+	const rules = { portRules: new Map([[3000, { hostHeader: "localhost" as const }]]) };
+
+	test("sees that name, and the one that was asked for beside it", async () => {
+		const { proxy } = setup([target(rules)]);
+		const { set } = await proxy(request());
+		expect(set).toContainEqual(["host", "localhost:3000"]);
+		expect(set).toContainEqual(["x-forwarded-host", "3000-keya.tunnel.test"]);
+	});
+
+	test("keeps what a proxy has told about the name", async () => {
+		const { proxy } = setup([target(rules)]);
+		const { set } = await proxy(request({ headers: { "x-forwarded-host": "preview.customer.example" } }));
+		expect(set.map(([name]) => name)).not.toContain("x-forwarded-host");
+	});
+
+	test("is a rule for that port alone", async () => {
+		const { proxy } = setup([target(rules)]);
+		const { set } = await proxy(request({ authority: "3001-keya.tunnel.test" }));
+		expect(set.map(([name]) => name)).not.toContain("host");
+	});
+});
+
+test("what is said later does not depend on the request's fields, which are another request's by then", async () => {
+	const headers: Record<string, string> = { accept: "text/html", origin: "https://8080-keya.tunnel.test" };
+	const { proxy } = setup([target()]);
+	const decision = await proxy(request({ headers }));
+	headers.accept = "application/json";
+	headers.origin = "https://evil.example";
+	const response = decision.failed("closed");
+	expect(headerOf(response, "content-type")).toContain("text/html");
+	expect(headerOf(response, "access-control-allow-origin")).toBe("https://8080-keya.tunnel.test");
+});
+
+test("only the app of an authenticated tunnel is kept from setting Gangway's cookie", async () => {
+	const { proxy } = setup([sealed(), target({ key: "keyb" })]);
+	expect((await proxy(request({ headers: bearer }))).guardedCookie).toBe("__Host-gangway");
+	expect((await proxy(request({ authority: "3000-keyb.tunnel.test" }))).guardedCookie).toBeUndefined();
 });
 
 describe("failures", () => {

@@ -1,3 +1,5 @@
+import type { Duplex } from "node:stream";
+
 /**
  * The seam between the tunnel's behaviour (who may pass, to which box, with which headers) and its transport (sockets
  * and bytes). The transport parses a request head, asks `Decide` once per request and does what it says.
@@ -16,11 +18,16 @@ export interface RequestInfo {
 	readonly secure: boolean;
 	/** The request asks for an upgrade (`Connection: upgrade` with `Upgrade`). */
 	readonly upgrade: boolean;
-	/** The field's value, several fields joined with ", "; undefined when absent. `name` in lower case. */
+	/**
+	 * The field's value, several fields joined with ", " (`cookie` with "; "); undefined when absent. `name` in lower case.
+	 * Can be asked until the request is decided, not later: not when it fails, nor when its body was read.
+	 */
 	header(name: string): string | undefined;
+	/** Calls back once if the client goes away while the decision is awaited, at once if it has. For decisions that take long. */
+	onGone(listener: () => void): void;
 }
 
-export type Decision = ProxyDecision | LocalResponse;
+export type Decision = ProxyDecision | LocalResponse | BodyRequest;
 
 /** Forward to the box. */
 export interface ProxyDecision {
@@ -35,6 +42,18 @@ export interface ProxyDecision {
 	readonly remove: readonly string[];
 	/** Fields that replace whatever the client sent under the same name. */
 	readonly set: readonly (readonly [name: string, value: string])[];
+	/** The app must not set this cookie: `Set-Cookie` fields that name it are not forwarded. */
+	readonly guardedCookie?: string | undefined;
+	/** What let the client in, where that can be revoked by itself: see `Tunnel.dropGrant`. */
+	readonly grant?: string | undefined;
+	/**
+	 * Connects to the upstream in place of TCP to `address` and `port`; still pooled under these. The stream may be written to at
+	 * once, half-closes, and emits "connect" once or "error" with a `code` as node:net has it. The chunks that it brings are the
+	 * reader's, who changes them.
+	 */
+	readonly dial?: (() => Duplex) | undefined;
+	/** Called exactly once, when the exchange is over in whatever way. */
+	readonly ended?: (() => void) | undefined;
 	/** Called when the box has taken the connection and while bytes flow, either way; undefined when traffic does not count as activity. */
 	readonly activity: (() => void) | undefined;
 	/** The local response for a failure that the client can still be told about. */
@@ -47,7 +66,9 @@ export type UpstreamFailure =
 	| "connect_timeout"
 	| "response_timeout"
 	| "bad_response"
-	| "closed";
+	| "closed"
+	/** The devbox has as many connections as it may have. */
+	| "busy";
 
 /** Gangway answers by itself. */
 export interface LocalResponse {
@@ -57,4 +78,12 @@ export interface LocalResponse {
 	readonly status: number;
 	readonly headers: readonly (readonly [name: string, value: string])[];
 	readonly body: string;
+}
+
+/** Gangway answers by itself, but has to read the request's body first. */
+export interface BodyRequest {
+	readonly kind: "read";
+	/** Bytes; a longer body is 413. */
+	readonly limit: number;
+	answer(body: Buffer): LocalResponse | Promise<LocalResponse>;
 }

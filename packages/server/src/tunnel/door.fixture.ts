@@ -5,8 +5,8 @@ import net, { type AddressInfo, type Socket } from "node:net";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
 import type { TunnelTarget } from "../devboxes/index.js";
-import { createDecide } from "./decide.js";
-import { FakeDirectory, route, target } from "./tunnel.fixture.js";
+import { createDecide, type DecideOptions } from "./decide.js";
+import { FakeDirectory, passes, route, target } from "./tunnel.fixture.js";
 import { Tunnel, type TunnelOptions } from "./tunnel.js";
 
 /** Helpers of the tunnel's tests: real listeners on 127.0.0.1, closed when the test ends. */
@@ -20,7 +20,9 @@ export interface Door {
 	readonly lines: Record<string, unknown>[];
 }
 
-export interface DoorOptions extends Partial<Pick<TunnelOptions, "timeouts" | "limits">> {
+export interface DoorOptions
+	extends Partial<Pick<TunnelOptions, "timeouts" | "limits">>,
+		Pick<DecideOptions, "limiter" | "trustedProxies" | "loopback" | "holdMs" | "maxWaiters"> {
 	readonly http2?: boolean;
 	readonly level?: string;
 	readonly target?: Partial<TunnelTarget>;
@@ -32,7 +34,7 @@ export async function openDoor(options: DoorOptions = {}): Promise<Door> {
 	const directory = new FakeDirectory(target({ address: "127.0.0.1", ...options.target }));
 	const lines: Record<string, unknown>[] = [];
 	const log = pino({ level }, { write: (line: string) => lines.push(JSON.parse(line)) });
-	const tunnel = new Tunnel({ decide: createDecide({ directory, route }), log, timeouts, limits });
+	const tunnel = new Tunnel({ decide: createDecide({ ...options, directory, route, passes }), log, timeouts, limits });
 	const port = await listen(options.http2 ? http2Server(tunnel) : http1Server(tunnel));
 	onTestFinished(() => tunnel.close({ graceMs: 0 }));
 	return { tunnel, directory, port, lines };

@@ -6,7 +6,7 @@ import { request } from "./tunnel.fixture.js";
 const trusted = ["10.0.0.0/8", "192.0.2.1", "fd00::/8"];
 
 function forwarded(change: Parameters<typeof request>[0], proxies: readonly string[] = trusted) {
-	return Object.fromEntries(createForwarding(proxies)(request(change)));
+	return Object.fromEntries(createForwarding(proxies)(request(change)).fields);
 }
 
 describe("a peer nobody vouches for", () => {
@@ -60,6 +60,18 @@ describe("a trusted proxy", () => {
 		const fields = forwarded({ peerAddress, headers: given === undefined ? {} : { "x-forwarded-for": given } });
 		expect(fields["x-forwarded-for"]).toBe(chain);
 		expect(fields["x-real-ip"]).toBe(client);
+	});
+
+	test("is no client itself, unless another one says so", () => {
+		const clientOf = (peerAddress: string, chain?: string) =>
+			createForwarding(trusted)(
+				request({ peerAddress, headers: chain === undefined ? {} : { "x-forwarded-for": chain } }),
+			).client;
+		expect(clientOf("10.1.1.1")).toBe(undefined);
+		expect(clientOf("10.1.1.1", "unknown")).toBe(undefined);
+		expect(clientOf("10.1.1.1", "6.6.6.6, 203.0.113.9")).toBe("203.0.113.9");
+		expect(clientOf("10.1.1.1", "10.2.2.2")).toBe("10.2.2.2");
+		expect(clientOf("203.0.113.9", "6.6.6.6")).toBe("203.0.113.9");
 	});
 
 	test.each([

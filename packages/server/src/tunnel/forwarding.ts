@@ -1,34 +1,57 @@
 import { BlockList, isIP } from "node:net";
 import { ConfigError } from "../errors.js";
 import type { RequestInfo } from "./decision.js";
+import type { Visit } from "./visit.js";
 
-type Field = readonly [name: string, value: string];
+export type Field = readonly [name: string, value: string];
+type Scheme = "http" | "https";
+
+/** Who a request is from. */
+export interface Sender {
+	/** The client's IP address; undefined when a trusted proxy names nobody but itself. */
+	readonly client: string | undefined;
+	/** What the client speaks, to us or to a trusted proxy. */
+	readonly scheme: Scheme;
+	/** The fields that tell the app. */
+	readonly fields: readonly Field[];
+}
 
 /**
- * The fields that tell the app who its client is. What the client claims about itself is replaced, unless the peer is a
- * trusted proxy: then its `X-Forwarded-For` is continued and its `X-Forwarded-Proto` believed.
+ * Tells who a request is from. What the client claims about itself is replaced, unless the peer is a trusted proxy: then
+ * its `X-Forwarded-For` is continued and its `X-Forwarded-Proto` believed.
  *
- * @param trustedProxies addresses or CIDR blocks, IPv4 or IPv6.
+ * @param trustedProxies as `trustedAddresses` takes them.
  */
-export function createForwarding(trustedProxies: readonly string[]): (request: RequestInfo) => readonly Field[] {
+export function createForwarding(trustedProxies: readonly string[]): (request: RequestInfo) => Sender {
 	const trusts = trustedAddresses(trustedProxies);
 	return (request) => {
 		const peer = canonicalAddress(request.peerAddress) ?? request.peerAddress;
-		const scheme = request.secure ? "https" : "http";
-		if (!trusts(peer)) {
-			return [
-				["x-forwarded-for", peer],
-				["x-real-ip", peer],
-				["x-forwarded-proto", scheme],
-			];
-		}
+		const ownScheme = request.secure ? "https" : "http";
+		if (!trusts(peer)) return { client: peer, scheme: ownScheme, fields: fields(peer, peer, ownScheme) };
 		const given = request.header("x-forwarded-for")?.trim();
-		return [
-			["x-forwarded-for", given ? `${given}, ${peer}` : peer],
-			["x-real-ip", clientOf(given, peer, trusts)],
-			["x-forwarded-proto", schemeOf(request.header("x-forwarded-proto")) ?? scheme],
-		];
+		const client = clientOf(given, peer, trusts);
+		const forwardedFor = given ? `${given}, ${peer}` : peer;
+		const scheme = schemeOf(request.header("x-forwarded-proto")) ?? ownScheme;
+		return { client: client === peer ? undefined : client, scheme, fields: fields(forwardedFor, client, scheme) };
 	};
+}
+
+function fields(forwardedFor: string, client: string, scheme: Scheme): readonly Field[] {
+	return [
+		["x-forwarded-for", forwardedFor],
+		["x-real-ip", client],
+		["x-forwarded-proto", scheme],
+	];
+}
+
+/**
+ * For servers that refuse names they do not know: a port whose rule says so sees `Host: localhost:<port>`, and the name
+ * that was asked for in `X-Forwarded-Host`, unless a proxy has told it already.
+ */
+export function hostFields({ request, target, port }: Visit): readonly Field[] {
+	if (target.portRules.get(port)?.hostHeader !== "localhost") return [];
+	const host: Field = ["host", `localhost:${port}`];
+	return request.header("x-forwarded-host") === undefined ? [host, ["x-forwarded-host", request.authority]] : [host];
 }
 
 /** The right-most address that no trusted proxy vouches for as its own; everything left of it is hearsay. */
@@ -44,7 +67,7 @@ function clientOf(given: string | undefined, peer: string, trusts: (address: str
 }
 
 /** Traefik sends `ws` and `wss` for WebSockets. A list is ambiguous and ignored. */
-function schemeOf(field: string | undefined): "http" | "https" | undefined {
+function schemeOf(field: string | undefined): Scheme | undefined {
 	switch (field?.trim().toLowerCase()) {
 		case "https":
 		case "wss":
@@ -73,7 +96,12 @@ export function canonicalAddress(text: string): string | undefined {
 	return isIP(address) === 0 ? undefined : address;
 }
 
-function trustedAddresses(entries: readonly string[]): (address: string) => boolean {
+/**
+ * Whether a bare address is a trusted proxy's.
+ *
+ * @param entries addresses or CIDR blocks, IPv4 or IPv6.
+ */
+export function trustedAddresses(entries: readonly string[]): (address: string) => boolean {
 	const list = new BlockList();
 	for (const entry of entries) addTrusted(list, entry);
 	if (entries.length === 0) return () => false;

@@ -1,4 +1,4 @@
-export { createDecide, type DecideOptions, type Route } from "./decide.js";
+export { createDecide, type DecideOptions } from "./decide.js";
 export type {
 	Decide,
 	Decision,
@@ -7,5 +7,8 @@ export type {
 	RequestInfo,
 	UpstreamFailure,
 } from "./decision.js";
+export type { Route, RouteParser } from "./destination.js";
 export type { Limits, Timeouts } from "./engine/index.js";
+export { trustedAddresses } from "./forwarding.js";
+export { Limiter } from "./limits.js";
 export { type Outcome, Tunnel, type TunnelCounts, type TunnelOptions } from "./tunnel.js";

@@ -332,6 +332,18 @@ describe("drop", () => {
 		expect(door.tunnel.counts.live.request).toBe(0);
 	});
 
+	test("ends a request, too, that is on its way to the box, let in by what was true a moment ago", async () => {
+		const door = await openDoor();
+		const port = await app((_req, res) => res.end("ok"));
+		const lookup = door.directory.lookup.bind(door.directory);
+		door.directory.lookup = async (key) => {
+			const found = await lookup(key);
+			queueMicrotask(() => door.tunnel.drop("dbx_a"));
+			return found;
+		};
+		expect((await send(door, port)).statusCode).toBe(502);
+	});
+
 	test("leaves other devboxes alone, and forgets idle connections", async () => {
 		const door = await openDoor();
 		const sockets = new Set<Socket>();

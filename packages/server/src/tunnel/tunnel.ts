@@ -1,7 +1,8 @@
+import { randomUUID } from "node:crypto";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import type { Logger } from "pino";
-import type { Decide } from "./decision.js";
+import type { Decide, LocalResponse, RequestInfo } from "./decision.js";
 import {
 	type ClientOptions,
 	Engine,
@@ -10,10 +11,14 @@ import {
 	type RequestRecord,
 	type Timeouts,
 } from "./engine/index.js";
+import * as notices from "./notices.js";
+import { readerOf, respond } from "./pages.js";
 
 export interface TunnelOptions {
 	readonly decide: Decide;
 	readonly log: Logger;
+	/** Peers that `limits.clientsPerAddress` is not meant for: trusted proxies. Default: none. */
+	readonly exempt?: (peerAddress: string) => boolean;
 	readonly timeouts?: Partial<Timeouts>;
 	readonly limits?: Partial<Limits>;
 }
@@ -47,12 +52,16 @@ export class Tunnel {
 	#bytesIn = 0;
 	#bytesOut = 0;
 
-	constructor({ decide, log, timeouts = {}, limits = {} }: TunnelOptions) {
+	constructor({ decide, log, exempt = () => false, timeouts = {}, limits = {} }: TunnelOptions) {
 		this.#log = log;
 		this.#engine = new Engine({
 			decide,
 			timeouts,
 			limits,
+			exempt,
+			refuse: (status, request) => this.#refuse(notices.refused(status), request),
+			tooMany: (excess, request) =>
+				this.#refuse(excess === "clients" ? notices.full : notices.tooManyConnections, request),
 			finished: (record) => this.#finished(record),
 			unexpected: (error) => log.error({ err: error }, "a tunnel request failed unexpectedly"),
 		});
@@ -70,7 +79,12 @@ export class Tunnel {
 
 	/** Ends every request and connection of a devbox: it stopped, or its tunnel's credential is no longer good. */
 	drop(devboxId: string): void {
-		this.#engine.dropDevbox(devboxId);
+		afterDecisions(() => this.#engine.dropDevbox(devboxId));
+	}
+
+	/** Ends every request and connection of a devbox that was let in with `grant`. */
+	dropGrant(devboxId: string, grant: string): void {
+		afterDecisions(() => this.#engine.dropGrant(devboxId, grant));
 	}
 
 	/** Refuses new work, lets running requests finish for a time, then ends them. */
@@ -88,6 +102,13 @@ export class Tunnel {
 			live: { request: upstreams - idleUpstreams - upgrades, upgrade: upgrades },
 			upstreams,
 		};
+	}
+
+	/** Answers what never comes to `decide`. The log has to know the id that is told. */
+	#refuse(notice: notices.Notice, request: RequestInfo | undefined): LocalResponse {
+		const requestId = randomUUID();
+		this.#log.debug({ requestId, status: notice.status }, "tunnel request refused");
+		return respond(notice, requestId, request && readerOf(request));
 	}
 
 	#finished(record: RequestRecord): void {
@@ -115,4 +136,12 @@ export class Tunnel {
 			"tunnel request",
 		);
 	}
+}
+
+/**
+ * A request that was decided by what its tunnel was a moment ago is a few promises away from its connection. Whoever asks for
+ * the tunnel from now on sees the new one, so at the end of this turn no such request is left on the way.
+ */
+function afterDecisions(work: () => void): void {
+	setImmediate(work);
 }

@@ -1,8 +1,13 @@
 /** From the wire to what `devboxes/` takes. Null and left out are the same. */
 import { isDeepStrictEqual } from "node:util";
-import type { CreateParams, LaunchParameters, TunnelParams } from "../../devboxes/index.js";
+import {
+	type CreateParams,
+	defaultTunnelParams,
+	type LaunchParameters,
+	type TunnelParams,
+} from "../../devboxes/index.js";
 import { InvalidError } from "../../errors.js";
-import type { CreateBody, WireLaunchParameters } from "./create-schema.js";
+import type { CreateBody, WireLaunchParameters, WirePortRule } from "./create-schema.js";
 
 export function toCreateParams(body: CreateBody): CreateParams {
 	return given({
@@ -18,10 +23,23 @@ export function toCreateParams(body: CreateBody): CreateParams {
 
 export function toTunnelParams(body: NonNullable<CreateBody["tunnel"]>): TunnelParams {
 	return {
-		authMode: body.auth_mode ?? "open",
-		httpKeepAlive: body.http_keep_alive ?? true,
-		wakeOnHttp: body.wake_on_http ?? false,
+		...defaultTunnelParams,
+		...given({
+			authMode: body.auth_mode,
+			httpKeepAlive: body.http_keep_alive,
+			wakeOnHttp: body.wake_on_http,
+			wakeMode: body.wake_mode,
+			corsOrigins: body.cors_origins,
+			loopbackPorts: body.loopback_ports,
+			portRules: body.port_rules && toPortRules(body.port_rules),
+		}),
 	};
+}
+
+function toPortRules(rules: Record<string, WirePortRule>): TunnelParams["portRules"] {
+	return Object.fromEntries(
+		Object.entries(rules).map(([port, rule]) => [port, { hostHeader: rule.host_header ?? "preserve" }]),
+	);
 }
 
 function toFiles(body: CreateBody): Record<string, string> | undefined {

@@ -13,15 +13,16 @@ import { type DevboxView, devboxView, toDevboxView } from "./views.js";
 import { holdUntil } from "./wait.js";
 
 export function createRoutes(app: App, options: RunloopOptions, once: Once): void {
-	const { devboxes, closing, createHoldMs } = options;
+	const { devboxes, closing, createHoldMs, tunnelUrl } = options;
 	const preValidation = async (request: FastifyRequest) => refuseUnsupported(request.body, options.architecture);
 	const documentation = { tag: "devboxes", body: nullable(createBody), response: devboxView };
 
 	async function create(request: FastifyRequest, body: CreateBody): Promise<{ id: string; answer: Answer }> {
 		const actor = actorOf(request);
 		const answer = await once(request, {
-			run: async (options) => ok(toDevboxView(await devboxes.create(actor, toCreateParams(body), options), actor)),
-			recover: async (id) => ok(toDevboxView(await devboxes.get(actor, id), actor)),
+			run: async (options) =>
+				ok(toDevboxView(await devboxes.create(actor, toCreateParams(body), options), actor, tunnelUrl)),
+			recover: async (id) => ok(toDevboxView(await devboxes.get(actor, id), actor, tunnelUrl)),
 		});
 		const { id } = JSON.parse(answer.body) as DevboxView;
 		request.devboxId = id;
@@ -60,7 +61,7 @@ export function createRoutes(app: App, options: RunloopOptions, once: Once): voi
 			const settled: Status[] = ["running", "failure", "shutdown"];
 			const signal = AbortSignal.any([closing, gone]);
 			const actor = actorOf(request);
-			return toDevboxView(await holdUntil(devboxes, actor, id, settled, createHoldMs, signal), actor);
+			return toDevboxView(await holdUntil(devboxes, actor, id, settled, createHoldMs, signal), actor, tunnelUrl);
 		},
 	);
 }

@@ -1,8 +1,17 @@
 /** The body of POST /v1/devboxes, as far as Gangway knows it; see `unsupported.ts` for the rest of what clients may send. */
 import { type Static, Type } from "typebox";
-import { choice, maybe, strictObject, stringMap } from "../schema.js";
+import { choice, mapOf, maybe, strictObject, stringMap } from "../schema.js";
 
 const sizes = ["X_SMALL", "SMALL", "MEDIUM", "LARGE", "X_LARGE", "XX_LARGE", "CUSTOM_SIZE"] as const;
+
+const portRule = strictObject({
+	host_header: maybe(
+		choice(["preserve", "localhost"], {
+			description:
+				"localhost: the app sees `Host: localhost:<port>`, for servers that refuse names they do not know. Default: preserve.",
+		}),
+	),
+});
 
 export const tunnelFields = {
 	auth_mode: maybe(
@@ -19,7 +28,35 @@ export const tunnelFields = {
 				"HTTP to a suspended devbox resumes it. Default: false. `lifecycle.resume_triggers.http` wins where set.",
 		}),
 	),
+	wake_mode: maybe(
+		choice(["retry", "hold"], {
+			description:
+				"What a request gets that wakes the devbox. retry, the default: a 503 with Retry-After, browsers a page that reloads itself. hold: its answer, once the app is up. WebSockets and SSE are always held.",
+		}),
+	),
+	cors_origins: maybe(
+		Type.Array(Type.String(), {
+			description:
+				"Origins (scheme://host[:port]) whose pages may call an authenticated tunnel, beside those of its own ports. At most 50.",
+			examples: [["https://app.example"]],
+		}),
+	),
+	loopback_ports: maybe(
+		Type.Array(Type.Integer(), {
+			description:
+				"Ports that are reached on the devbox's loopback when its address refuses them: for servers that listen on localhost only. 1 to 65535, but not 22; at most 50.",
+			examples: [[5173]],
+		}),
+	),
+	port_rules: maybe(
+		mapOf(portRule, {
+			description: "How single ports are served, by port number. At most 50.",
+			examples: [{ "5173": { host_header: "localhost" } }],
+		}),
+	),
 };
+
+export type WirePortRule = Static<typeof portRule>;
 
 const afterIdle = strictObject(
 	{

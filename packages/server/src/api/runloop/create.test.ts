@@ -33,7 +33,15 @@ describe("what a create asks for", () => {
 			environment_variables: { PORT: "8080" },
 			file_mounts: { "a.txt": "A" },
 			mounts: [{ type: "file_mount", target: "/b.txt", content: "B" }],
-			tunnel: { auth_mode: "authenticated", http_keep_alive: false, wake_on_http: true },
+			tunnel: {
+				auth_mode: "authenticated",
+				http_keep_alive: false,
+				wake_on_http: true,
+				wake_mode: "hold",
+				cors_origins: ["https://app.example"],
+				loopback_ports: [5173],
+				port_rules: { "5173": { host_header: "localhost" }, "3000": {} },
+			},
 			launch_parameters: {
 				keep_alive_time_seconds: 172_800,
 				launch_commands: ["true"],
@@ -57,7 +65,15 @@ describe("what a create asks for", () => {
 			entrypoint: "node server.js",
 			environmentVariables: { PORT: "8080" },
 			files: { "a.txt": "A", "/b.txt": "B" },
-			tunnel: { authMode: "authenticated", httpKeepAlive: false, wakeOnHttp: true },
+			tunnel: {
+				authMode: "authenticated",
+				httpKeepAlive: false,
+				wakeOnHttp: true,
+				wakeMode: "hold",
+				corsOrigins: ["https://app.example"],
+				loopbackPorts: [5173],
+				portRules: { "5173": { hostHeader: "localhost" }, "3000": { hostHeader: "preserve" } },
+			},
 			launchParameters: {
 				keepAliveTimeSeconds: 172_800,
 				launchCommands: ["true"],
@@ -111,12 +127,27 @@ describe("what a create asks for", () => {
 		expect(params).toEqual({ launchParameters: { resumeTriggers: {} } });
 	});
 
-	test("an empty tunnel is an open one", async () => {
-		expect((await created({ tunnel: { auth_mode: null } }))?.tunnel).toEqual({
-			authMode: "open",
-			httpKeepAlive: true,
-			wakeOnHttp: false,
-		});
+	test("a tunnel without parameters, or with nulls, is an open one that keeps awake and does not wake", async () => {
+		const nulls = {
+			auth_mode: null,
+			http_keep_alive: null,
+			wake_on_http: null,
+			wake_mode: null,
+			cors_origins: null,
+			loopback_ports: null,
+			port_rules: null,
+		};
+		for (const tunnel of [{}, nulls]) {
+			expect((await created({ tunnel }))?.tunnel).toEqual({
+				authMode: "open",
+				httpKeepAlive: true,
+				wakeOnHttp: false,
+				wakeMode: "retry",
+				corsOrigins: [],
+				loopbackPorts: [],
+				portRules: {},
+			});
+		}
 	});
 
 	test("the idle policy in either spelling, or in both when they agree", async () => {
@@ -155,6 +186,14 @@ describe("what is refused, by name", () => {
 		[{ metadata: { "a\nb": {} } }, "metadata.a\nb: must be of type string"],
 		[{ environment_variables: { a: null } }, "environment_variables.a: must be of type string"],
 		[{ tunnel: { auth_mode: "public" } }, "tunnel.auth_mode: must be one of open, authenticated"],
+		[{ tunnel: { wake_mode: "wait" } }, "tunnel.wake_mode: must be one of retry, hold"],
+		[{ tunnel: { cors_origins: "*" } }, "tunnel.cors_origins: must be of type array or null"],
+		[{ tunnel: { loopback_ports: ["80"] } }, "tunnel.loopback_ports[0]: must be of type integer"],
+		[
+			{ tunnel: { port_rules: { "80": { host_header: "app" } } } },
+			"tunnel.port_rules[80].host_header: must be one of preserve, localhost",
+		],
+		[{ tunnel: { port_rules: { "80": { host: "app" } } } }, "tunnel.port_rules[80].host: is not a known parameter"],
 		[
 			{ launch_parameters: { user_parameters: { username: "u", uid: -1 } } },
 			"launch_parameters.user_parameters.uid: must be ≥ 0",

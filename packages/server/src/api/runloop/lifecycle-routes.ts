@@ -2,18 +2,18 @@ import { Type } from "typebox";
 import { type App, actorOf } from "../request.js";
 import { routeSchema } from "../route-schema.js";
 import { maybe, nullable, strictObject, stringMap } from "../schema.js";
-import type { DevboxService } from "../services.js";
 import { idParams, noBody, type Once, repeatable, send } from "./answers.js";
+import type { RunloopOptions } from "./routes.js";
 import { devboxView, emptyView, toDevboxView } from "./views.js";
 
-export function lifecycleRoutes(app: App, devboxes: DevboxService, once: Once): void {
-	updateRoute(app, devboxes, once);
-	suspendAndResumeRoutes(app, devboxes, once);
-	shutdownRoute(app, devboxes, once);
-	keepAliveRoute(app, devboxes, once);
+export function lifecycleRoutes(app: App, options: RunloopOptions, once: Once): void {
+	updateRoute(app, options, once);
+	suspendAndResumeRoutes(app, options, once);
+	shutdownRoute(app, options, once);
+	keepAliveRoute(app, options, once);
 }
 
-function updateRoute(app: App, devboxes: DevboxService, once: Once): void {
+function updateRoute(app: App, { devboxes, tunnelUrl }: RunloopOptions, once: Once): void {
 	const body = strictObject({
 		name: maybe(Type.String({ description: "Empty: no name." })),
 		metadata: maybe(stringMap({ description: "Takes the place of what was there. Empty: none." })),
@@ -35,13 +35,13 @@ function updateRoute(app: App, devboxes: DevboxService, once: Once): void {
 			const { name, metadata } = request.body ?? {};
 			const change = { ...(typeof name === "string" && { name }), ...(metadata && { metadata }) };
 			const work = async () =>
-				toDevboxView(await devboxes.update(actorOf(request), request.params.id, change), actorOf(request));
+				toDevboxView(await devboxes.update(actorOf(request), request.params.id, change), actorOf(request), tunnelUrl);
 			return send(reply, await once(request, repeatable(work)));
 		},
 	);
 }
 
-function suspendAndResumeRoutes(app: App, devboxes: DevboxService, once: Once): void {
+function suspendAndResumeRoutes(app: App, { devboxes, tunnelUrl }: RunloopOptions, once: Once): void {
 	const summaries = { suspend: "Stop a devbox and keep its disk", resume: "Start a suspended devbox" };
 	for (const verb of ["suspend", "resume"] as const) {
 		app.post(
@@ -59,14 +59,14 @@ function suspendAndResumeRoutes(app: App, devboxes: DevboxService, once: Once): 
 			},
 			async (request, reply) => {
 				const work = async () =>
-					toDevboxView(await devboxes[verb](actorOf(request), request.params.id), actorOf(request));
+					toDevboxView(await devboxes[verb](actorOf(request), request.params.id), actorOf(request), tunnelUrl);
 				return send(reply, await once(request, repeatable(work)));
 			},
 		);
 	}
 }
 
-function shutdownRoute(app: App, devboxes: DevboxService, once: Once): void {
+function shutdownRoute(app: App, { devboxes, tunnelUrl }: RunloopOptions, once: Once): void {
 	const querystring = strictObject({
 		force: Type.Optional(Type.Boolean({ description: "Do not wait for anything. Default: false." })),
 	});
@@ -87,13 +87,17 @@ function shutdownRoute(app: App, devboxes: DevboxService, once: Once): void {
 		async (request, reply) => {
 			const { force = false } = request.query;
 			const work = async () =>
-				toDevboxView(await devboxes.shutdown(actorOf(request), request.params.id, { force }), actorOf(request));
+				toDevboxView(
+					await devboxes.shutdown(actorOf(request), request.params.id, { force }),
+					actorOf(request),
+					tunnelUrl,
+				);
 			return send(reply, await once(request, repeatable(work)));
 		},
 	);
 }
 
-function keepAliveRoute(app: App, devboxes: DevboxService, once: Once): void {
+function keepAliveRoute(app: App, { devboxes }: RunloopOptions, once: Once): void {
 	app.post(
 		"/v1/devboxes/:id/keep_alive",
 		{

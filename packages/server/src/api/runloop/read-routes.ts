@@ -12,7 +12,7 @@ import { waitForStatus } from "./wait.js";
 const defaultPageSize = 20;
 
 export function readRoutes(app: App, options: RunloopOptions): void {
-	listRoute(app, options.devboxes);
+	listRoute(app, options);
 	app.get(
 		"/v1/devboxes/:id",
 		{
@@ -26,14 +26,14 @@ export function readRoutes(app: App, options: RunloopOptions): void {
 		},
 		async (request) => {
 			const actor = actorOf(request);
-			return toDevboxView(await options.devboxes.get(actor, request.params.id), actor);
+			return toDevboxView(await options.devboxes.get(actor, request.params.id), actor, options.tunnelUrl);
 		},
 	);
 	logsRoute(app, options.devboxes);
 	waitRoute(app, options);
 }
 
-function listRoute(app: App, devboxes: DevboxService): void {
+function listRoute(app: App, { devboxes, tunnelUrl }: RunloopOptions): void {
 	const querystring = strictObject({
 		limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 5000, description: `Default: ${defaultPageSize}.` })),
 		starting_after: Type.Optional(Type.String({ description: "The id of the last devbox of the page before." })),
@@ -56,13 +56,13 @@ function listRoute(app: App, devboxes: DevboxService): void {
 			const total = (count: number) => (include_total_count ? { total_count: count } : {});
 			// Nothing ever has a status that Gangway does not have.
 			if (status && !isStatus(status)) return { devboxes: [], has_more: false, ...total(0) };
-			const filter = status ? { status } : {};
+			const filter = status ? { statuses: [status] } : {};
 			const cursor = starting_after ? { startingAfter: starting_after } : {};
 			const actor = actorOf(request);
 			const page = await devboxes.list(actor, { limit, ...cursor, ...filter });
 			const count = include_total_count ? await devboxes.count(actor, filter) : 0;
 			return {
-				devboxes: page.devboxes.map((devbox) => toDevboxView(devbox, actor)),
+				devboxes: page.devboxes.map((devbox) => toDevboxView(devbox, actor, tunnelUrl)),
 				has_more: page.hasMore,
 				...total(count),
 			};
@@ -100,7 +100,7 @@ function logsRoute(app: App, devboxes: DevboxService): void {
 	);
 }
 
-function waitRoute(app: App, { devboxes, closing, waitHoldMs }: RunloopOptions): void {
+function waitRoute(app: App, { devboxes, closing, tunnelUrl, waitHoldMs }: RunloopOptions): void {
 	const body = strictObject({
 		statuses: Type.Array(choice(wireStatuses), { minItems: 1 }),
 		timeout_seconds: maybe(Type.Number({ minimum: 0, description: "Default and maximum: 25." })),
@@ -126,7 +126,8 @@ function waitRoute(app: App, { devboxes, closing, waitHoldMs }: RunloopOptions):
 			const timeoutMs = Math.ceil(Math.min((timeout_seconds ?? Number.POSITIVE_INFINITY) * 1000, waitHoldMs));
 			const signal = AbortSignal.any([closing, goneSignal(reply)]);
 			const actor = actorOf(request);
-			return toDevboxView(await waitForStatus(devboxes, actor, request.params.id, wanted, timeoutMs, signal), actor);
+			const devbox = await waitForStatus(devboxes, actor, request.params.id, wanted, timeoutMs, signal);
+			return toDevboxView(devbox, actor, tunnelUrl);
 		},
 	);
 }

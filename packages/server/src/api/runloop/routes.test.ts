@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ConflictError } from "../../errors.js";
-import { fakeApi } from "../fakes.fixture.js";
+import { fakeApi, testTunnelUrl, viewerKey } from "../fakes.fixture.js";
 
 let fake: Awaited<ReturnType<typeof fakeApi>>;
 let id: string;
@@ -178,6 +178,120 @@ test("the tunnel, with its token only when it needs one", async () => {
 	expect((await fake.get(`/v1/devboxes/${id}`)).json().tunnel).toBeNull();
 });
 
+test("the tunnel's URL has a place for the port", async () => {
+	fake.devboxes.boot(id, "running");
+	const { tunnel_key, url } = (await fake.post(`/v1/devboxes/${id}/enable_tunnel`)).json();
+	expect(url).toBe(testTunnelUrl(tunnel_key, "{port}"));
+	expect((await fake.get(`/v1/devboxes/${id}`)).json().tunnel.url).toBe(url);
+});
+
+test("enable_tunnel takes every parameter, nulls, null and nothing", async () => {
+	fake.devboxes.boot(id, "running");
+	const enable = async (body: unknown) => {
+		const headers = { authorization: "Bearer gw_test_key", "content-type": "application/json" };
+		const url = `/v1/devboxes/${id}/enable_tunnel`;
+		return (await fake.api.app.inject({ method: "POST", url, headers, payload: JSON.stringify(body) ?? "" })).json();
+	};
+	const all = {
+		auth_mode: "authenticated",
+		http_keep_alive: false,
+		wake_on_http: true,
+		wake_mode: "hold",
+		cors_origins: ["https://app.example"],
+		loopback_ports: [5173],
+		port_rules: { "5173": { host_header: "localhost" } },
+	};
+	expect(await enable(all)).toMatchObject(all);
+	const defaults = {
+		auth_mode: "open",
+		http_keep_alive: true,
+		wake_on_http: false,
+		wake_mode: "retry",
+		cors_origins: [],
+		loopback_ports: [],
+		port_rules: {},
+	};
+	const nulls = Object.fromEntries(Object.keys(all).map((name) => [name, null]));
+	for (const body of [nulls, {}, null, undefined]) expect(await enable(body)).toMatchObject(defaults);
+});
+
+describe("share links", () => {
+	const links = () => `/v1/devboxes/${id}/tunnel/share_links`;
+	const wanted = { port: 3000, path: "/a?b=c", expires_in_seconds: 60 };
+
+	beforeEach(async () => {
+		fake.devboxes.boot(id, "running");
+		await fake.post(`/v1/devboxes/${id}/enable_tunnel`, { auth_mode: "authenticated" });
+	});
+
+	test("the URL is shown once, when the link is made, and no cache may keep it", async () => {
+		const { tunnel_key } = (await fake.get(`/v1/devboxes/${id}`)).json().tunnel;
+		const response = await fake.post(links(), wanted);
+		const { url, ...link } = response.json();
+		expect(url).toBe(`${testTunnelUrl(tunnel_key, 3000)}/a?b=c&gangway_share=link-token`);
+		expect(link).toEqual({
+			id: `shl_${"0".repeat(26)}`,
+			port: 3000,
+			path: "/a?b=c",
+			create_time_ms: 1_700_000_000_000,
+			expires_at_ms: 1_700_000_060_000,
+		});
+		expect(response.headers["cache-control"]).toBe("no-store");
+		expect((await fake.get(links())).json()).toEqual({ share_links: [link] });
+		expect((await fake.get(`/v1/devboxes/${id}`)).body).not.toContain("link-token");
+	});
+
+	test("the path is / where none is given", async () => {
+		for (const path of [null, undefined]) {
+			expect((await fake.post(links(), { ...wanted, path })).json()).toMatchObject({ path: "/" });
+		}
+	});
+
+	test("a deleted link is gone, and an unknown one is not found", async () => {
+		const { id: linkId } = (await fake.post(links(), wanted)).json();
+		expect((await fake.del(`${links()}/${linkId}`)).json()).toEqual({});
+		expect((await fake.get(links())).json()).toEqual({ share_links: [] });
+		const again = await fake.del(`${links()}/${linkId}`);
+		expect([again.statusCode, again.json().code]).toEqual([404, "not_found"]);
+	});
+
+	test("a repeat with the same key makes no second link", async () => {
+		const headers = { "x-request-id": "one" };
+		const first = (await fake.post(links(), wanted, headers)).json();
+		expect((await fake.post(links(), wanted, headers)).json()).toEqual(first);
+		expect((await fake.get(links())).json().share_links).toHaveLength(1);
+	});
+
+	test("a viewer may list them, but make and delete none", async () => {
+		const { id: linkId } = (await fake.post(links(), wanted)).json();
+		const viewer = { authorization: `Bearer ${viewerKey}` };
+		expect((await fake.get(links(), viewer)).statusCode).toBe(200);
+		expect((await fake.post(links(), wanted, viewer)).statusCode).toBe(403);
+		expect((await fake.del(`${links()}/${linkId}`, viewer)).statusCode).toBe(403);
+		expect((await fake.get(links())).json().share_links).toHaveLength(1);
+	});
+
+	test("an open tunnel's is a 409 that is not to be repeated", async () => {
+		await fake.post(`/v1/devboxes/${id}/enable_tunnel`, {});
+		const response = await fake.post(links(), wanted);
+		expect([response.statusCode, response.headers["x-should-retry"]]).toEqual([409, "false"]);
+	});
+
+	test.each<[object, string]>([
+		[{}, "port: is required"],
+		[{ port: 3000 }, "expires_in_seconds: is required"],
+		[{ ...wanted, port: 0 }, "port: must be ≥ 1"],
+		[{ ...wanted, port: 65_536 }, "port: must be ≤ 65535"],
+		[{ ...wanted, expires_in_seconds: 59 }, "expires_in_seconds: must be ≥ 60"],
+		[{ ...wanted, expires_in_seconds: 31_536_001 }, "expires_in_seconds: must be ≤ 31536000"],
+		[{ ...wanted, path: 1 }, "path: must be of type string or null"],
+		[{ ...wanted, ports: [1] }, "ports: is not a known parameter"],
+	])("%j is refused", async (body, message) => {
+		const response = await fake.post(links(), body);
+		expect([response.statusCode, response.json().message]).toEqual([400, message]);
+	});
+});
+
 test("the SSH key, which no cache may keep", async () => {
 	const response = await fake.post(`/v1/devboxes/${id}/create_ssh_key`);
 	expect(response.json()).toEqual({
@@ -198,4 +312,17 @@ test("logs; a filter by execution or shell leaves nothing", async () => {
 test("a call without parameters refuses them", async () => {
 	const response = await fake.post(`/v1/devboxes/${id}/suspend`, { now: true });
 	expect(response.json()).toEqual({ message: "now: is not a known parameter", code: "bad_request" });
+});
+
+test("a repeated create_ssh_key gets the key that opens the devbox now, a repeated rotation its own", async () => {
+	const { id } = (await fake.post("/v1/devboxes")).json();
+	const ask = async (verb: string, requestId: string) =>
+		(await fake.post(`/v1/devboxes/${id}/${verb}`, undefined, { "x-request-id": requestId })).json().ssh_private_key;
+	const first = await ask("create_ssh_key", "one");
+	expect(await ask("create_ssh_key", "one")).toBe(first);
+	const rotated = await ask("rotate_ssh_key", "two");
+	expect(rotated).not.toBe(first);
+	expect(await ask("rotate_ssh_key", "two")).toBe(rotated);
+	expect(await ask("create_ssh_key", "one")).toBe(rotated);
+	expect(fake.devboxes.rotations).toBe(1);
 });

@@ -1,7 +1,6 @@
 /** What the dialect knows and Gangway does not have yet: refused by name, never ignored. */
 import { InvalidError } from "../../errors.js";
-
-type Json = Record<string, unknown>;
+import { isObject, objectAt, refuseParameter } from "../unsupported.js";
 
 /** Path of the parameter, and the values besides null and empty ones that ask for nothing. */
 const unsupported: readonly (readonly [path: string, harmless?: unknown])[] = [
@@ -32,16 +31,6 @@ export function refuseUnsupported(body: unknown, architecture: string): void {
 	}
 }
 
-function refuseParameter(body: Json, path: string, harmless: unknown): void {
-	const keys = path.split(".");
-	const last = keys.pop() as string;
-	const parent = objectAt(body, keys);
-	if (!parent || !Object.hasOwn(parent, last)) return;
-	const value = parent[last];
-	if (!isEmpty(value) && value !== harmless) throw new InvalidError(path, "is not supported by Gangway yet");
-	delete parent[last];
-}
-
 function refuseMounts(mounts: unknown): void {
 	if (!Array.isArray(mounts)) return;
 	for (const [index, mount] of mounts.entries()) {
@@ -53,22 +42,4 @@ function refuseMounts(mounts: unknown): void {
 			);
 		}
 	}
-}
-
-function objectAt(body: Json, keys: readonly string[]): Json | undefined {
-	let here: unknown = body;
-	for (const key of keys) {
-		if (!isObject(here)) return undefined;
-		here = here[key];
-	}
-	return isObject(here) ? here : undefined;
-}
-
-function isObject(value: unknown): value is Json {
-	return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function isEmpty(value: unknown): boolean {
-	if (value === null || value === undefined || value === "") return true;
-	return typeof value === "object" && Object.keys(value).length === 0;
 }

@@ -1,9 +1,18 @@
 /** What the dialect shows: schemas for the documentation, and the functions that make them. */
 import { type Static, Type } from "typebox";
 import { can, type Principal } from "../../accounts/index.js";
-import type { Devbox, LaunchParameters, LogEntry, SshKey, Tunnel } from "../../devboxes/index.js";
+import type {
+	Devbox,
+	LaunchParameters,
+	LogEntry,
+	NewShareLink,
+	ShareLink,
+	SshKey,
+	Tunnel,
+} from "../../devboxes/index.js";
 import { statuses } from "../../devboxes/index.js";
-import { choice, maybe, nullable, strictObject, stringMap } from "../schema.js";
+import { choice, mapOf, maybe, nullable, strictObject, stringMap } from "../schema.js";
+import type { TunnelUrl } from "../services.js";
 import { launchParameters } from "./create-schema.js";
 
 /** The dialect's statuses; Gangway never has the last two: it starts boxes at once. */
@@ -11,11 +20,19 @@ export const wireStatuses = [...statuses, "queued", "scheduled"] as const;
 
 export const tunnelView = strictObject(
 	{
-		tunnel_key: Type.String({ description: "The URL is https://{port}-{tunnel_key}.tunnel.<domain>." }),
+		tunnel_key: Type.String(),
+		url: Type.String({
+			description: "With {port} in place of the port.",
+			examples: ["https://{port}-mfrggzdfmztwq2lknnwg23tpoe.tunnel.example.com"],
+		}),
 		auth_mode: choice(["open", "authenticated"]),
 		create_time_ms: Type.Integer(),
 		http_keep_alive: Type.Boolean(),
 		wake_on_http: Type.Boolean(),
+		wake_mode: choice(["retry", "hold"]),
+		cors_origins: Type.Array(Type.String()),
+		loopback_ports: Type.Array(Type.Integer()),
+		port_rules: mapOf(strictObject({ host_header: choice(["preserve", "localhost"]) })),
 		auth_token: Type.Optional(
 			Type.String({
 				description:
@@ -24,6 +41,32 @@ export const tunnelView = strictObject(
 		),
 	},
 	{ $id: "Tunnel" },
+);
+
+const shareLinkFields = {
+	id: Type.String({ examples: ["shl_01k6m3v9q7x8y2z4a5b6c7d8e9"] }),
+	port: Type.Integer(),
+	path: Type.String({ description: "Where the URL leads: path and query." }),
+	create_time_ms: Type.Integer(),
+	expires_at_ms: Type.Integer(),
+};
+
+export const shareLinkView = strictObject(shareLinkFields, { $id: "ShareLink" });
+
+export const newShareLinkView = strictObject(
+	{
+		...shareLinkFields,
+		url: Type.String({
+			description: "A secret, shown this once.",
+			examples: ["https://3000-mfrggzdfmztwq2lknnwg23tpoe.tunnel.example.com/?gangway_share=…"],
+		}),
+	},
+	{ $id: "NewShareLink" },
+);
+
+export const shareLinkListView = strictObject(
+	{ share_links: Type.Array(shareLinkView, { description: "Those that are good, oldest first." }) },
+	{ $id: "ShareLinkList" },
 );
 
 export const devboxView = strictObject(
@@ -90,13 +133,23 @@ export const logsView = strictObject(
 
 export const emptyView = strictObject({}, { $id: "Empty" });
 
-export const runloopViews = [tunnelView, devboxView, devboxListView, sshKeyView, logsView, emptyView];
+export const runloopViews = [
+	tunnelView,
+	shareLinkView,
+	newShareLinkView,
+	shareLinkListView,
+	devboxView,
+	devboxListView,
+	sshKeyView,
+	logsView,
+	emptyView,
+];
 
 export type DevboxView = Static<typeof devboxView>;
 
 /** Tokens are for those who may enter. */
-export function toDevboxView(devbox: Devbox, reader: Pick<Principal, "role">): DevboxView {
-	const tunnel = devbox.tunnel && toTunnelView(devbox.tunnel);
+export function toDevboxView(devbox: Devbox, reader: Pick<Principal, "role">, tunnelUrl: TunnelUrl): DevboxView {
+	const tunnel = devbox.tunnel && toTunnelView(devbox.tunnel, tunnelUrl);
 	if (!can(reader, "enter")) delete tunnel?.auth_token;
 	return {
 		id: devbox.id,
@@ -121,15 +174,35 @@ export function toDevboxView(devbox: Devbox, reader: Pick<Principal, "role">): D
 	};
 }
 
-export function toTunnelView(tunnel: Tunnel): Static<typeof tunnelView> {
+export function toTunnelView(tunnel: Tunnel, tunnelUrl: TunnelUrl): Static<typeof tunnelView> {
 	return {
 		tunnel_key: tunnel.key,
+		url: tunnelUrl(tunnel.key, "{port}"),
 		auth_mode: tunnel.authMode,
 		create_time_ms: tunnel.createdAtMs,
 		http_keep_alive: tunnel.httpKeepAlive,
 		wake_on_http: tunnel.wakeOnHttp,
+		wake_mode: tunnel.wakeMode,
+		cors_origins: [...tunnel.corsOrigins],
+		loopback_ports: [...tunnel.loopbackPorts],
+		port_rules: toPortRulesView(tunnel.portRules),
 		...(tunnel.token !== null && { auth_token: tunnel.token }),
 	};
+}
+
+function toPortRulesView(rules: Tunnel["portRules"]) {
+	return Object.fromEntries(Object.entries(rules).map(([port, { hostHeader }]) => [port, { host_header: hostHeader }]));
+}
+
+export function toShareLinkView(link: ShareLink): Static<typeof shareLinkView> {
+	const { id, port, path, createdAtMs, expiresAtMs } = link;
+	return { id, port, path, create_time_ms: createdAtMs, expires_at_ms: expiresAtMs };
+}
+
+export function toNewShareLinkView(link: NewShareLink, tunnelUrl: TunnelUrl): Static<typeof newShareLinkView> {
+	const { tunnelKey, port, path, token } = link;
+	const url = `${tunnelUrl(tunnelKey, port)}${path}${path.includes("?") ? "&" : "?"}gangway_share=${token}`;
+	return { ...toShareLinkView(link), url };
 }
 
 export function toSshKeyView(id: string, key: SshKey): Static<typeof sshKeyView> {

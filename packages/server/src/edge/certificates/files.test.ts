@@ -161,11 +161,11 @@ describe("replaced certificates", () => {
 
 describe("at the start", () => {
 	test("wrong files stop it, with the setting's name", async () => {
-		await expect(open()).rejects.toThrow(/^GANGWAY_TLS_CERT: .*tls.crt cannot be read \(ENOENT\)$/);
+		await expect(open()).rejects.toThrow(/^tls_cert: .*tls.crt cannot be read \(ENOENT\)$/);
 		put({ ...one, key: two.key });
-		await expect(open()).rejects.toThrow(/^GANGWAY_TLS_KEY: .* is not the key of the certificate/);
+		await expect(open()).rejects.toThrow(/^tls_key: .* is not the key of the certificate/);
 		put({ ...one, key: "x" });
-		await expect(open()).rejects.toThrow(/^GANGWAY_TLS_KEY: .* is not a PEM private key/);
+		await expect(open()).rejects.toThrow(/^tls_key: .* is not a PEM private key/);
 		put({ ...one, cert: "x" });
 		await expect(open()).rejects.toBeInstanceOf(ConfigError);
 	});

@@ -4,7 +4,7 @@ import { readFile, realpath } from "node:fs/promises";
 import { dirname } from "node:path";
 import { createSecureContext } from "node:tls";
 import type { Logger } from "pino";
-import { ConfigError } from "../../errors.js";
+import { SettingError } from "../../errors.js";
 import type { CertificateSource, KeyPair } from "./source.js";
 
 /** Certificate and key are two files: wait until whoever replaces them has probably done both. */
@@ -41,7 +41,7 @@ export class CertificateFiles implements CertificateSource {
 	#complaint = "";
 	#warnedAtMs = 0;
 
-	/** @throws {ConfigError} when the files cannot be used. */
+	/** @throws {SettingError} when the files cannot be used. */
 	static async open(options: CertificateFilesOptions): Promise<CertificateFiles> {
 		const frozen = Object.freeze({ ...options });
 		const source = new CertificateFiles(frozen, await load(frozen));
@@ -147,15 +147,16 @@ export class CertificateFiles implements CertificateSource {
 }
 
 async function load({ certPath, keyPath }: CertificateFilesOptions): Promise<Loaded> {
-	const [cert, key] = await Promise.all([read("GANGWAY_TLS_CERT", certPath), read("GANGWAY_TLS_KEY", keyPath)]);
-	const leaf = attempt("GANGWAY_TLS_CERT", certPath, "is not a PEM certificate", () => new X509Certificate(cert));
-	const privateKey = attempt("GANGWAY_TLS_KEY", keyPath, "is not a PEM private key without a passphrase", () =>
+	const cert = await read("tls_cert", certPath);
+	const key = await read("tls_key", keyPath);
+	const leaf = attempt("tls_cert", certPath, "is not a PEM certificate", () => new X509Certificate(cert));
+	const privateKey = attempt("tls_key", keyPath, "is not a PEM private key without a passphrase", () =>
 		createPrivateKey(key),
 	);
 	if (!leaf.checkPrivateKey(privateKey)) {
-		throw new ConfigError(`GANGWAY_TLS_KEY: ${keyPath} is not the key of the certificate ${certPath}`);
+		throw new SettingError("tls_key", `${keyPath} is not the key of the certificate ${certPath}`);
 	}
-	attempt("GANGWAY_TLS_CERT", certPath, "cannot be used for TLS", () => createSecureContext({ cert, key }));
+	attempt("tls_cert", certPath, "cannot be used for TLS", () => createSecureContext({ cert, key }));
 	return { cert, key, expiresAtMs: Date.parse(leaf.validTo) };
 }
 
@@ -163,7 +164,7 @@ async function read(setting: string, path: string): Promise<string> {
 	try {
 		return await readFile(path, "utf8");
 	} catch (error) {
-		throw new ConfigError(`${setting}: ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+		throw new SettingError(setting, `${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
 	}
 }
 
@@ -171,6 +172,6 @@ function attempt<T>(setting: string, path: string, problem: string, make: () => 
 	try {
 		return make();
 	} catch {
-		throw new ConfigError(`${setting}: ${path} ${problem}`);
+		throw new SettingError(setting, `${path} ${problem}`);
 	}
 }

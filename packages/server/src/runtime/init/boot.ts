@@ -38,7 +38,7 @@ export async function bootFiles(plan: BootPlan): Promise<BootFile[]> {
 		secret("boot.env", bootEnvironment(plan)),
 		secret("sshd_config", sshdConfig(plan.user)),
 		secret("sshd_setenv", sshdSetEnv(environment)),
-		open("authorized_keys", `${plan.authorizedKey}\n`),
+		authorizedKeys(plan.authorizedKey),
 		secret("ssh_host_ecdsa_key", plan.hostPrivateKeyPem),
 		open("ssh_host_ecdsa_key.pub", `${plan.hostPublicKey}\n`),
 		open("ssh_host_ecdsa_key-cert.pub", `${plan.hostCertificate}\n`),
@@ -51,6 +51,11 @@ export async function bootFiles(plan: BootPlan): Promise<BootFile[]> {
 			secret(`files/${n}.content`, content),
 		]),
 	];
+}
+
+/** The one key that may log in; sshd reads it at each login. */
+export function authorizedKeys(publicKey: string): BootFile {
+	return { path: "authorized_keys", mode: 0o644, content: `${publicKey}\n` };
 }
 
 function bootEnvironment(plan: BootPlan): string {

@@ -1,2 +1,2 @@
-export { type BootPlan, bootFiles } from "./boot.js";
+export { authorizedKeys, type BootPlan, bootFiles } from "./boot.js";
 export { type ConsoleItem, ConsoleParser, type Report } from "./console.js";

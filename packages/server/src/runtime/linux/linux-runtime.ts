@@ -1,7 +1,8 @@
 import { chmod, mkdir, realpath } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { RuntimeError } from "../../errors.js";
-import type { Attachment, Boot, BoxSpec, BoxState, Runtime, Started } from "../runtime.js";
+import type { Attachment, Boot, BootFile, BoxSpec, BoxState, Runtime, Started } from "../runtime.js";
+import { replaceBootFile } from "./boot-file.js";
 import { followConsole } from "./console.js";
 import { snapshotEtc } from "./etc.js";
 import { checkHost, checkOverlays, findCgroups } from "./host.js";
@@ -100,6 +101,13 @@ export class LinuxRuntime implements Runtime {
 			await box.run?.ended;
 			await installation.start(box, spec, boot);
 			return { address: installation.addressOf(box) };
+		});
+	}
+
+	async replaceBootFile(id: string, file: BootFile): Promise<void> {
+		await this.#exclusive(id, "a file of the devbox could not be replaced", async (installation) => {
+			const run = installation.boxes.get(id)?.run;
+			if (run && (await run.isAlive())) await replaceBootFile(run.processes.init, file);
 		});
 	}
 

@@ -1,9 +1,11 @@
 /** Large bodies both ways, cut anywhere, with peers that are slow on purpose. */
 import { createHash } from "node:crypto";
 import * as http from "node:http";
+import * as https from "node:https";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
-import { cleanup, connect, proxyTo, rawServer, stalled, startEngine } from "./testing.fixture.js";
+import { cleanup, connect, localResponse, proxyTo, rawServer, stalled, startEngine } from "./testing.fixture.js";
+import { isSecure, trusted } from "./transport.fixture.js";
 
 const MEGABYTE = 1024 * 1024;
 
@@ -69,12 +71,13 @@ describe("bodies", () => {
 		for (const sent of ["length", "chunked"]) {
 			it(`of 5 MB arrive whole both ways: sent with ${sent}, answered ${path}`, async () => {
 				const { port } = await startEngine(await echoServer());
-				const agent = new http.Agent({ keepAlive: true, maxSockets: 2 });
+				const { Agent, request: ask } = isSecure() ? https : http;
+				const agent = new Agent({ keepAlive: true, maxSockets: 2, ...trusted() });
 				cleanup(() => agent.destroy());
 				const one = async (seed: number) => {
 					const body = randomBytes(5 * MEGABYTE, seed);
 					const headers = sent === "length" ? { "content-length": body.length } : {};
-					const request = http.request({ port, host: "127.0.0.1", method: "POST", path, headers, agent });
+					const request = ask({ port, host: "127.0.0.1", method: "POST", path, headers, agent });
 					const parts: Buffer[] = [];
 					const response = new Promise<http.IncomingMessage>((resolve, reject) => {
 						request.once("response", resolve).once("error", reject);
@@ -160,5 +163,20 @@ describe("bodies", () => {
 		client.socket.resume();
 		await client.when("all responses", () => client.receivedBytes >= 1000 * body.length);
 		expect(asked).toBe(1000);
+	});
+
+	it("are read though the response before them waited for its client", async () => {
+		const box = await rawServer((peer) =>
+			peer.socket.on("data", () => {
+				if (peer.received.endsWith("posted")) peer.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+			}),
+		);
+		const much = localResponse(200, "x".repeat(32 * MEGABYTE));
+		const { port } = await startEngine(({ method }) => (method === "GET" ? much : proxyTo(box.port)));
+		const client = await connect(port);
+		client.write("GET / HTTP/1.1\r\nHost: t\r\n\r\nPOST / HTTP/1.1\r\nHost: t\r\nContent-Length: 6\r\n\r\n");
+		await (await box.peer(0)).sees("POST");
+		client.write("posted");
+		await client.when("its response", () => client.chunks.at(-1)!.toString("latin1").endsWith("done"));
 	});
 });

@@ -1,184 +1,45 @@
-/** One HTTP/1.1 connection of a client: reads requests one after the other, writes responses in the same order. */
-import type * as net from "node:net";
-import type { Decision, LocalResponse, RequestInfo } from "../decision.js";
-import { LF } from "./codec/chars.js";
-import { ChunkedDecoder, type Trailers } from "./codec/chunked.js";
-import { INCOMPLETE, REQUEST_ID } from "./codec/fields.js";
-import { CHUNKED, RequestHead } from "./codec/request-head.js";
+/** One client that speaks HTTP/1.1: has its requests decided and carried out, one after the other. */
+import type { BodyRequest, Decision, LocalResponse, ProxyDecision } from "../decision.js";
+import { BodyReader, type BodySink } from "./body-reader.js";
+import type { Trailers } from "./codec/chunked.js";
+import { BodyFraming } from "./codec/framing.js";
+import { CHUNKED, type RequestHead } from "./codec/request-head.js";
 import { type ResponseHead, UNTIL_CLOSE } from "./codec/response-head.js";
-import {
-	forwardedRequestHead,
-	forwardedResponseHead,
-	forwardedTrailers,
-	lastChunk,
-	switchingResponseHead,
-} from "./codec/rewrite.js";
-import type { Core } from "./core.js";
-import { type Downstream, Exchange, SMALL } from "./exchange.js";
-import { localMessage, refusal } from "./local.js";
-import { writeBody } from "./output.js";
-import { report } from "./record.js";
+import { forwardedRequestHead } from "./codec/rewrite.js";
+import { BUSY, CLOSING, Connection, DECIDING, GONE, HEAD } from "./connection.js";
+import { type Downstream, Exchange } from "./exchange.js";
+import { localMessage } from "./local.js";
+import { endDecision, report } from "./record.js";
 import { resetConnection } from "./reset.js";
+import { ResponseWriter } from "./response-writer.js";
 import type { Slab } from "./slabs.js";
-import { NEVER, Timed } from "./wheel.js";
+import { NEVER } from "./wheel.js";
 
-/** Between requests, or within a head. */
-const HEAD = 0;
-/** `decide` is thinking. */
-const DECIDING = 1;
-/** A request is being answered. */
-const BUSY = 2;
-/** The last response is written; what the client still sends is thrown away. */
-const CLOSING = 3;
-const GONE = 4;
-
-/** A client that goes on sending after it was told to stop is cut off. */
-const MOST_LINGERING = 1024 * 1024;
-
-export interface ClientOptions {
-	readonly secure: boolean;
-	/** Default: what the socket says. */
-	readonly peerAddress?: string;
-	/** Bytes that were read from the socket already. */
-	readonly head?: Buffer;
-	/** Is this request the tunnel's? Asked before `decide`. Default: every one is. */
-	ours?(this: void, request: RequestInfo): boolean;
-	/**
-	 * Takes the connection at the first request that is not ours; the engine has let go of it and put back what it read.
-	 * Without it, such a request is 421.
-	 */
-	handOver?(this: void, socket: net.Socket): void;
-}
-
-export class Client extends Timed implements Downstream {
-	private state = HEAD;
-	/** Read but not used up. */
-	private pending: Buffer | undefined;
+export class Client extends Connection implements Downstream {
 	private head: RequestHead | undefined;
 	private exchange: Exchange | undefined;
+	/** What takes the request body: the exchange, or a reader. */
+	private sink: BodySink | undefined;
 	/** What was said in place of a box's response. */
 	private local: LocalResponse | undefined;
-	/** Of the request body: bytes to come, CHUNKED, or UNTIL_CLOSE after an upgrade. */
-	private left = 0;
-	private decoder: ChunkedDecoder | undefined;
-	private keep = true;
+	/** Of the request body; without end after an upgrade. */
+	private readonly framing = new BodyFraming();
+	private readonly writer = new ResponseWriter(this.core, this.socket);
 	/** The client said that this request is its last. */
 	private closeAsked = false;
-	/** The client has half-closed. */
-	private ended = false;
-	private paused = false;
-	/** The response body is being sent as chunks. */
-	private chunked = false;
-	/** The response ends with the connection. */
-	private untilClose = false;
-	private parsing = false;
-	private lingered = 0;
 	private began = 0;
 	private status = 0;
-	// Kept one by one to be taken off again: connections are many, so each has only what it needs.
-	private readonly onData = (chunk: Buffer) => this.arrived(chunk);
-	private readonly onDrain = () => this.drained();
-	private readonly onEnd = () => this.clientEnded();
-	private readonly onEnded = () => this.gone();
 
-	constructor(
-		private readonly core: Core,
-		readonly socket: net.Socket,
-		private readonly options: ClientOptions,
-		readonly peerAddress: string,
-		private readonly onGone: (client: Client) => void,
-	) {
-		super();
-		socket.allowHalfOpen = true;
-		socket.on("data", this.onData).on("drain", this.onDrain).on("end", this.onEnd);
-		socket.on("error", this.onEnded).on("close", this.onEnded);
-		core.wheel.set(this, core.timeouts.head);
-	}
+	// The request.
 
-	/** Bytes came from the client. */
-	arrived(chunk: Buffer): void {
-		if (this.state === HEAD) this.readHeads(chunk);
-		else if (this.state === BUSY && this.left !== 0 && this.pending === undefined) this.queue(this.readBody(chunk));
-		else if (this.state === CLOSING) {
-			this.lingered += chunk.length;
-			if (this.lingered > MOST_LINGERING) this.socket.destroy();
-		} else if (this.state !== GONE) this.queue(chunk);
-	}
-
-	/** No new requests; a connection that waits for one is closed. */
-	stop(): void {
-		this.keep = false;
-		if (this.state === HEAD && this.pending === undefined) this.closeGently();
-	}
-
-	destroy(): void {
-		this.socket.destroy();
-		this.gone();
-	}
-
-	override expired(): void {
-		if (this.state === HEAD && this.pending !== undefined) this.reject(408);
-		else if (this.state === HEAD) this.closeGently();
-		else if (this.state !== BUSY || this.exchange?.answered === true) this.breakOff();
-		else {
-			this.exchange?.abort();
-			this.keep = false;
-			this.refuse(refusal(408));
-		}
-	}
-
-	// Reading.
-
-	private readHeads(chunk: Buffer): void {
-		const partial = this.pending;
-		this.pending = partial === undefined ? chunk : Buffer.concat([partial, chunk]);
-		// Only a line's end can change the answer, so a trickle of bytes is not parsed over and over.
-		if (partial !== undefined && this.pending.length < this.core.limits.headBytes && !chunk.includes(LF)) return;
-		this.parsePending(partial !== undefined);
-	}
-
-	/** Parses and answers as long as both can be done at once. */
-	private parsePending(timed: boolean): void {
-		if (this.parsing) return;
-		this.parsing = true;
-		let running = timed;
-		while (this.state === HEAD && this.pending !== undefined) {
-			const bytes = this.pending;
-			const head = RequestHead.parse(bytes, 0, bytes.length, this.core.limits);
-			if (typeof head === "number") {
-				if (head !== INCOMPLETE) this.reject(-head);
-				// The time for a head runs from its first byte, not from its latest.
-				else if (!running) this.core.wheel.set(this, this.core.timeouts.head);
-				break;
-			}
-			running = false;
-			this.pending = head.end < bytes.length ? bytes.subarray(head.end) : undefined;
-			this.begin(head, bytes);
-		}
-		this.parsing = false;
-	}
-
-	private begin(head: RequestHead, bytes: Buffer): void {
+	protected override begin(head: RequestHead): void {
 		const { core } = this;
-		const { secure, ours, handOver } = this.options;
-		if (ours !== undefined && !ours(head)) {
-			if (handOver !== undefined) {
-				this.letGo(bytes);
-				handOver(this.socket);
-				return;
-			}
-			this.reject(421);
-			return;
-		}
 		this.deadline = NEVER;
 		this.state = DECIDING;
 		this.head = head;
 		this.closeAsked = head.connection.close;
 		this.status = 0;
-		head.secure = secure;
-		head.peerAddress = this.peerAddress;
-		this.left = head.bodyLength;
-		if (this.left === CHUNKED) this.decoder = new ChunkedDecoder(core.limits);
+		this.framing.begin(head.bodyLength, core.limits);
 		this.keep = head.keepAlive && !core.closing;
 		if (core.finished !== undefined) this.began = performance.now();
 		try {
@@ -195,114 +56,120 @@ export class Client extends Timed implements Downstream {
 	}
 
 	private undecided(error: unknown): void {
+		// With nobody left to be told, that is why it was given up.
+		if (this.state === GONE) return;
 		this.core.unexpected(error);
 		this.exchange?.abort();
 		if (this.exchange?.answered === true) this.breakOff();
-		else this.refuse(refusal(500));
+		else this.refuse(this.core.refuse(500, this.head));
 	}
 
 	private decided(head: RequestHead, decision: Decision): void {
-		if (this.state !== DECIDING) return;
-		this.state = BUSY;
-		if (decision.kind === "respond") {
-			this.refuse(decision);
+		if (this.state !== DECIDING) {
+			endDecision(this.core, decision);
 			return;
 		}
-		const chunked = this.left === CHUNKED;
-		const text = forwardedRequestHead(head, decision);
-		const exchange = new Exchange(this.core, this, head, decision, chunked);
+		this.state = BUSY;
+		if (decision.kind === "respond") this.refuse(decision);
+		else if (decision.kind === "read") this.read(head, decision);
+		else this.proxy(head, decision);
+	}
+
+	private proxy(head: RequestHead, decision: ProxyDecision): void {
+		const exchange = new Exchange(this.core, this, head, decision, this.framing.left === CHUNKED);
 		this.exchange = exchange;
+		this.sink = exchange;
 		if (head.upgrade) exchange.upgradeProtocol = head.upgradeProtocol;
-		exchange.begin(text);
-		if (this.left === 0) exchange.bodyEnd(undefined);
-		else {
-			this.limitSilence();
-			if (this.pending !== undefined) this.feed();
-		}
-		if (this.ended) this.limitSilence();
+		exchange.begin(forwardedRequestHead(head, decision));
+		if (this.framing.left === 0) exchange.bodyEnd(undefined);
+		else this.feed();
+		// A body that is no body has ended it.
+		if (this.exchange !== exchange) return;
+		if (this.framing.left !== 0 || this.paused || this.ended) this.limitSilence();
 		exchange.flush();
 	}
 
-	/** Gives what is pending to the request body. */
+	private read(head: RequestHead, request: BodyRequest): void {
+		const reader = new BodyReader(this.core, request, head.bodyLength);
+		this.sink = reader;
+		reader.response.then((response) => this.refuse(response)).catch((error: unknown) => this.undecided(error));
+		if (this.framing.left === 0) {
+			reader.bodyEnd();
+			return;
+		}
+		// RFC 9110 §10.1.1: not when the body is on its way already.
+		if (head.expectsContinue && head.minor === 1 && this.pending === undefined && head.bodyLength <= request.limit) {
+			this.socket.write("HTTP/1.1 100 Continue\r\n\r\n");
+		}
+		this.limitSilence();
+		this.feed();
+	}
+
+	protected override receive(chunk: Buffer): void {
+		const wanted = this.state === BUSY && this.framing.left !== 0 && this.pending === undefined;
+		this.queue(wanted ? this.readBody(chunk) : chunk);
+	}
+
+	/** Gives what is pending to the request body, and lets the rest of it come. */
 	private feed(): void {
+		if (this.framing.left === 0) return;
 		const chunk = this.pending;
-		if (chunk === undefined || this.left === 0) return;
 		this.pending = undefined;
-		this.queue(this.readBody(chunk));
+		this.unpause();
+		if (chunk !== undefined) this.queue(this.readBody(chunk));
 	}
 
 	/** Takes the part of `chunk` that belongs to the request body; returns the rest. */
 	private readBody(chunk: Buffer): Buffer | undefined {
-		const exchange = this.exchange!;
+		const { framing } = this;
+		const sink = this.sink!;
 		this.limitSilence();
-		let [start, end, next] = [0, chunk.length, chunk.length];
-		if (this.left === CHUNKED) {
-			const decoder = this.decoder!;
-			if (!decoder.decode(chunk, 0, end)) {
-				this.badBody();
-				return undefined;
-			}
-			[start, end, next] = [decoder.dataStart, decoder.dataEnd, decoder.position];
-			if (decoder.done) this.left = 0;
-		} else if (this.left > 0) {
-			next = end = Math.min(this.left, end);
-			this.left -= end;
+		if (!framing.take(chunk, 0, chunk.length)) {
+			this.badBody();
+			return undefined;
 		}
+		const { dataStart, dataEnd, next } = framing;
+		const size = dataEnd - dataStart;
 		let proceed = true;
-		if (end > start) proceed = exchange.body(end - start === chunk.length ? chunk : chunk.subarray(start, end));
-		if (this.left === 0) {
-			exchange.bodyEnd(this.decoder?.trailers);
-			this.decoder = undefined;
-			if (!exchange.answered && !this.ended) this.deadline = NEVER;
+		if (size > 0) proceed = sink.body(size === chunk.length ? chunk : chunk.subarray(dataStart, dataEnd));
+		if (framing.left === 0) {
+			sink.bodyEnd(framing.trailers);
+			if (!sink.answered && !this.ended) this.deadline = NEVER;
 		} else if (!proceed) this.pause();
 		return next < chunk.length ? chunk.subarray(next) : undefined;
-	}
-
-	/** How long nothing may move from now on. */
-	private limitSilence(): void {
-		const { idleUpgrade, idleBody, halfClosed } = this.core.timeouts;
-		// A paused socket does not see its client leave, so not even an upgraded connection may stay that way for ever.
-		this.core.wheel.set(this, this.ended ? halfClosed : this.upgraded && !this.paused ? idleUpgrade : idleBody);
 	}
 
 	private badBody(): void {
 		this.exchange?.abort();
 		if (this.exchange?.answered === true) this.breakOff();
-		else this.refuse(refusal(400));
+		else this.refuse(this.core.refuse(400));
 	}
 
-	private queue(rest: Buffer | undefined): void {
-		if (rest === undefined || this.state === GONE || this.state === CLOSING) return;
-		this.pending = this.pending === undefined ? rest : Buffer.concat([this.pending, rest]);
-		if (this.pending.length >= this.core.limits.pipelinedBytes) this.pause();
+	protected override limitSilence(): void {
+		// Whoever decides has a limit of its own.
+		if (this.state === DECIDING) return;
+		const { idleUpgrade, idleBody, halfClosed } = this.core.timeouts;
+		// A paused socket does not see its client leave, so not even an upgraded connection may stay that way for ever.
+		this.core.wheel.set(this, this.ended ? halfClosed : this.upgraded && !this.paused ? idleUpgrade : idleBody);
 	}
 
-	private pause(): void {
-		if (this.paused) return;
-		this.paused = true;
-		this.socket.pause();
-		this.limitSilence();
-	}
-
-	private unpause(): void {
-		if (!this.paused) return;
-		this.paused = false;
-		this.socket.resume();
-	}
-
-	private clientEnded(): void {
-		this.ended = true;
-		if (this.state === HEAD) {
-			this.closeGently();
+	protected override silent(): void {
+		if (this.exchange?.answered === true) {
+			this.breakOff();
 			return;
 		}
-		if (this.state !== BUSY) return;
+		this.exchange?.abort();
+		this.keep = false;
+		this.refuse(this.core.refuse(408));
+	}
+
+	protected override halfClosed(): void {
 		// With another request behind it, the end is about that one. Still there may be nobody left.
 		if (this.pending !== undefined) {
 			this.limitSilence();
 			return;
 		}
-		if (this.left !== 0 && !this.upgraded) {
+		if (this.framing.left !== 0 && !this.upgraded) {
 			this.badBody();
 			return;
 		}
@@ -310,100 +177,62 @@ export class Client extends Timed implements Downstream {
 		this.exchange?.halfClose();
 	}
 
-	private gone(): void {
-		if (this.state === GONE) return;
-		const busy = this.state === BUSY || this.state === DECIDING;
-		this.state = GONE;
-		this.core.wheel.remove(this);
-		this.pending = undefined;
+	protected override abandon(state: number): void {
+		if (state === DECIDING) this.head!.gone(this.core.unexpected);
 		this.exchange?.abort();
-		if (busy) this.finished("aborted");
-		this.onGone(this);
+		if (state === DECIDING || state === BUSY) this.finished("aborted");
 	}
 
-	/** Leaves the connection to somebody else, as if nothing had been read from it. */
-	private letGo(bytes: Buffer): void {
-		this.state = GONE;
-		this.pending = undefined;
-		this.core.wheel.remove(this);
-		this.onGone(this);
-		const { socket } = this;
-		socket.off("data", this.onData).off("drain", this.onDrain).off("end", this.onEnd);
-		socket.off("error", this.onEnded).off("close", this.onEnded);
-		socket.allowHalfOpen = false;
-		// Still flowing: what is put back comes out again before anything new is read.
-		socket.unshift(bytes);
+	resumeRequest(): void {
+		if (this.state !== BUSY || !this.paused) return;
+		if (this.framing.left !== 0) this.feed();
+		// With the body over, what waits is another request: it goes on waiting.
+		else if (this.pending === undefined) this.unpause();
+		if (this.upgraded) this.limitSilence();
 	}
 
-	// Writing.
+	// The response.
 
 	private get upgraded(): boolean {
-		return this.left === UNTIL_CLOSE;
+		return this.framing.left === UNTIL_CLOSE;
+	}
+
+	private get oldClient(): boolean {
+		return this.head?.minor === 0;
+	}
+
+	/** Decides whether the connection goes on, and tells. */
+	private connectionLine(): string {
+		// While some of the request is still to come, where the next one begins is not to be guessed.
+		if (this.framing.left !== 0 || this.ended || this.core.closing || this.writer.untilClose) this.keep = false;
+		return !this.keep ? "Connection: close\r\n" : this.oldClient ? "Connection: keep-alive\r\n" : "";
 	}
 
 	interim(head: ResponseHead): void {
-		if (this.head?.minor === 1) this.socket.write(forwardedResponseHead(head, 0, ""), "latin1");
+		if (!this.oldClient) this.writer.interim(head, this.exchange!.decision);
 	}
 
 	respond(head: ResponseHead, bytes: Buffer, start: number, end: number, done: boolean, trailers?: Trailers): boolean {
-		const old = this.head?.minor === 0;
-		// The client has not sent all of its request: where the next one begins is not to be guessed.
-		if (this.left !== 0 || this.ended || this.core.closing) this.keep = false;
-		let framing = head.bodyLength;
-		this.chunked = framing < 0 && !old;
-		this.untilClose = framing < 0 && old;
-		if (this.chunked) framing = CHUNKED;
-		if (this.untilClose) {
-			framing = UNTIL_CLOSE;
-			this.keep = false;
-		}
+		const { writer } = this;
 		this.status = head.status;
-		const connection = !this.keep ? "Connection: close\r\n" : old ? "Connection: keep-alive\r\n" : "";
-		// A short body that needs no framing goes with the text of its head.
-		const together = !this.chunked && start === head.end && end - start <= SMALL;
-		const text = forwardedResponseHead(head, framing, this.requestIdLine() + connection, together ? end : head.end);
-		return this.write(text, bytes, undefined, together ? end : start, end, done, trailers);
-	}
-
-	private requestIdLine(): string {
-		const id = this.exchange!.decision.requestId;
-		return id === "" ? "" : `${REQUEST_ID}: ${id}\r\n`;
+		writer.frame(head, this.oldClient);
+		if (!done) this.limitSilence();
+		const { decision } = this.exchange!;
+		return writer.respond(head, decision, this.connectionLine(), bytes, start, end, done, trailers);
 	}
 
 	data(bytes: Buffer, slab: Slab | undefined, start: number, end: number, done: boolean, trailers?: Trailers): boolean {
-		return this.write("", bytes, slab, start, end, done, trailers);
-	}
-
-	private write(
-		head: string,
-		bytes: Buffer,
-		slab: Slab | undefined,
-		start: number,
-		end: number,
-		done: boolean,
-		trailers: Trailers | undefined,
-	): boolean {
-		const { core } = this;
-		const tail = done && this.chunked ? lastChunk(forwardedTrailers(trailers, undefined)) : "";
 		if (!done) this.limitSilence();
-		return writeBody(this.socket, core.slabs, head, bytes, slab, start, end, this.chunked, tail);
+		return this.writer.write("", bytes, slab, start, end, done, trailers);
 	}
 
 	switched(head: ResponseHead, bytes: Buffer, start: number, end: number): boolean {
 		this.status = 101;
-		this.left = UNTIL_CLOSE;
-		this.chunked = false;
+		this.framing.begin(UNTIL_CLOSE, this.core.limits);
 		this.keep = false;
 		this.socket.setKeepAlive(true, 60_000);
-		const proceed = this.write(
-			switchingResponseHead(head, this.requestIdLine()),
-			bytes,
-			undefined,
-			start,
-			end,
-			false,
-			undefined,
-		);
+		this.limitSilence();
+		const proceed = this.writer.switched(head, this.exchange!.decision, bytes, start, end);
 		// A client may have spoken the new protocol already; it is the box's to judge that.
 		this.feed();
 		if (this.ended) this.exchange?.halfClose();
@@ -412,40 +241,24 @@ export class Client extends Timed implements Downstream {
 
 	completed(): void {
 		this.finished("completed");
-		if (!this.keep || this.left !== 0 || this.ended) {
-			this.closeGently();
+		if (!this.keep || this.framing.left !== 0 || this.ended) {
+			this.closeGently(this.framing.left === 0 && this.pending === undefined && this.closeAsked);
 			return;
 		}
 		this.state = HEAD;
 		this.head = undefined;
 		// A client that does not read its responses gets no further ones.
-		if (this.socket.writableNeedDrain) {
-			this.pause();
-			return;
-		}
-		this.next();
-	}
-
-	private next(): void {
-		if (this.core.closing) {
-			this.closeGently();
-			return;
-		}
-		this.core.wheel.set(this, this.core.timeouts.keepAlive);
-		if (this.pending !== undefined) this.parsePending(false);
-		if (this.state === HEAD) this.unpause();
+		if (this.socket.writableNeedDrain) this.pause();
+		else this.next();
 	}
 
 	refuse(response: LocalResponse): void {
 		if (this.state === GONE || this.state === CLOSING) return;
-		if (this.left !== 0 || this.ended || this.core.closing) this.keep = false;
 		this.status = response.status;
 		this.local = response;
-		const old = this.head?.minor === 0;
-		const connection = !this.keep ? "Connection: close\r\n" : old ? "Connection: keep-alive\r\n" : "";
 		let message: Buffer;
 		try {
-			message = localMessage(response, this.head?.method ?? "GET", connection);
+			message = localMessage(response, this.head?.method ?? "GET", this.connectionLine());
 		} catch (error) {
 			this.core.unexpected(error);
 			this.breakOff();
@@ -455,19 +268,10 @@ export class Client extends Timed implements Downstream {
 		this.completed();
 	}
 
-	/** The bytes are no request that could be answered in its place. */
-	private reject(status: number): void {
-		this.keep = false;
-		this.pending = undefined;
-		this.head = undefined;
-		this.socket.write(localMessage(refusal(status), "GET", "Connection: close\r\n"));
-		this.closeGently();
-	}
-
 	breakOff(): void {
 		if (this.state === GONE) return;
 		// An end would look like the end of the response where nothing else marks it.
-		if (this.untilClose || this.upgraded) resetConnection(this.socket);
+		if (this.writer.untilClose || this.upgraded) resetConnection(this.socket);
 		else this.socket.destroy();
 		this.gone();
 	}
@@ -477,44 +281,19 @@ export class Client extends Timed implements Downstream {
 		this.socket.end();
 	}
 
-	resumeRequest(): void {
-		if (this.state !== BUSY || !this.paused) return;
-		this.feed();
-		if (this.pending !== undefined) return;
-		this.unpause();
-		if (this.upgraded) this.limitSilence();
-	}
-
-	private drained(): void {
+	protected override drained(): void {
 		if (this.state === BUSY) this.exchange?.resumeResponse();
 		else if (this.state === HEAD) this.next();
 	}
 
-	/** Closes so that the client sees the last response whatever it is still sending (RFC 9112 §9.6). */
-	private closeGently(): void {
-		const { socket } = this;
-		const clean = this.left === 0 && this.pending === undefined && this.closeAsked;
-		this.state = CLOSING;
-		this.pending = undefined;
-		if (clean && !this.options.secure && socket.writableLength === 0) {
-			socket.destroy();
-			this.gone();
-			return;
-		}
-		this.core.wheel.set(this, this.core.timeouts.idleBody);
-		socket.end(() => {
-			if (this.state === CLOSING) this.core.wheel.set(this, this.core.timeouts.linger);
-		});
-		this.unpause();
-	}
-
 	private finished(outcome: "completed" | "aborted"): void {
-		const { exchange, head, local } = this;
+		const { core, exchange, head, local } = this;
 		this.exchange = undefined;
+		this.sink = undefined;
 		this.local = undefined;
-		this.chunked = false;
-		this.untilClose = false;
-		if (this.core.finished === undefined || head === undefined) return;
-		report(this.core, exchange, head, this.status, this.began, outcome, local);
+		if (core.finished !== undefined && head !== undefined) {
+			report(core, exchange, head, this.status, this.began, outcome, local);
+		}
+		if (exchange !== undefined) endDecision(core, exchange.decision);
 	}
 }

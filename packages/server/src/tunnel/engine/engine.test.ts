@@ -119,6 +119,52 @@ describe("an engine", () => {
 		await idle.when("another answer", () => idle.received.split("hello").length >= 3);
 	});
 
+	it("drops what one grant let in, requests and upgrades, and nothing else", async () => {
+		const box = await rawServer(
+			answering((head) =>
+				head.includes("/upgrade")
+					? "HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n"
+					: head.includes("/wait")
+						? undefined
+						: OK,
+			),
+		);
+		const { port, engine } = await startEngine((request) =>
+			proxyTo(box.port, { devboxId: request.header("x-box")!, grant: request.header("x-grant") }),
+		);
+		const begin = async (path: string, devbox: string, grant: string) => {
+			const fields = `X-Box: ${devbox}\r\n${grant}Connection: upgrade\r\nUpgrade: raw\r\n`;
+			const at = box.peers.length;
+			const client = await connect(port);
+			client.write(`GET ${path} HTTP/1.1\r\nHost: t\r\n${fields}\r\n`);
+			await (await box.peer(at)).sees("\r\n\r\n");
+			if (path === "/upgrade") await client.sees("101 ");
+			return client;
+		};
+		const [waiting, upgraded] = [
+			await begin("/wait", "a", "X-Grant: g\r\n"),
+			await begin("/upgrade", "a", "X-Grant: g\r\n"),
+		];
+		const others = [
+			await begin("/upgrade", "a", "X-Grant: h\r\n"),
+			await begin("/upgrade", "a", ""),
+			await begin("/upgrade", "b", "X-Grant: g\r\n"),
+		];
+		engine.dropGrant("a", "g");
+		engine.dropGrant("nobody", "g");
+		await waiting.sees("failed: closed");
+		await upgraded.gone();
+		for (const [i, client] of others.entries()) {
+			client.write("still here");
+			await box.peers[i + 2]!.sees("still here");
+		}
+		// A connection that is idle belongs to nobody's grant.
+		await (await begin("/", "b", "X-Grant: g\r\n")).sees("hello");
+		expect(engine.stats().idleUpstreams).toBe(1);
+		engine.dropGrant("b", "g");
+		expect(engine.stats()).toMatchObject({ idleUpstreams: 1, upgrades: 2 });
+	});
+
 	it("never uses a connection to an address that a devbox has left", async () => {
 		const [old, present] = [await rawServer(answering(OK)), await rawServer(answering(OK))];
 		let box = { port: old.port, address: "127.0.0.1" };

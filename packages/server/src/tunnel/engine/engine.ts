@@ -1,10 +1,13 @@
 /** The door of the engine: takes connections and HTTP/2 requests, carries them to devboxes. */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type * as net from "node:net";
-import { Client, type ClientOptions } from "./client.js";
+import { Counts, clientKey } from "../../limits/index.js";
+import { Client } from "./client.js";
+import type { ClientOptions } from "./connection.js";
 import { Core } from "./core.js";
-import { Http2Client, type Http2Options } from "./http2.js";
-import type { EngineOptions } from "./options.js";
+import { Http2Client } from "./http2.js";
+import type { Http2Options } from "./http2-request.js";
+import type { EngineOptions, Excess } from "./options.js";
 
 export interface EngineStats {
 	/** Open HTTP/1.1 connections of clients. */
@@ -20,8 +23,10 @@ export interface EngineStats {
 export class Engine {
 	private readonly core: Core;
 	private readonly clients = new Set<Client>();
+	/** Those that are one too many, until they have been told. */
+	private readonly refused = new Set<Client>();
 	private readonly streams = new Set<Http2Client>();
-	private readonly perAddress = new Map<string, number>();
+	private readonly perAddress = new Counts();
 	private closed: Promise<void> | undefined;
 	private emptied: (() => void) | undefined;
 
@@ -31,24 +36,33 @@ export class Engine {
 
 	/** Takes an HTTP/1.1 connection, plain or TLS, in whatever state its bytes are. */
 	accept(socket: net.Socket, options: ClientOptions): void {
-		const { limits, closing } = this.core;
 		const address = options.peerAddress ?? socket.remoteAddress ?? "";
-		const ofAddress = this.perAddress.get(address) ?? 0;
-		const full =
-			(limits.clients > 0 && this.clients.size >= limits.clients) ||
-			(limits.clientsPerAddress > 0 && ofAddress >= limits.clientsPerAddress);
-		// Without a listener an error of a socket that is already dead would end the process.
-		if (closing || full || socket.destroyed) {
+		const excess = this.excess(address);
+		if (this.core.closing || socket.destroyed || (excess !== undefined && this.refused.size >= MOST_REFUSED)) {
+			// Without a listener an error of a socket that is already dead would end the process.
 			socket.on("error", () => {});
 			socket.destroy();
 			return;
 		}
-		if (limits.clientsPerAddress > 0) this.perAddress.set(address, ofAddress + 1);
 		socket.setNoDelay(true);
-		const client = new Client(this.core, socket, options, address, (gone) => this.clientLeft(gone));
-		this.clients.add(client);
+		const client: Client = new Client(this.core, socket, options, address, excess, () => this.clientLeft(client));
+		if (excess === undefined) this.count(client);
+		else this.refused.add(client);
 		if (options.head !== undefined && options.head.length > 0) client.arrived(options.head);
 		socket.resume();
+	}
+
+	/** Is one more connection too many? */
+	private excess(address: string): Excess | undefined {
+		const { clients, clientsPerAddress } = this.core.limits;
+		if (clients > 0 && this.clients.size >= clients) return "clients";
+		if (clientsPerAddress === 0 || this.perAddress.of(clientKey(address)) < clientsPerAddress) return undefined;
+		return this.core.exempt(address) ? undefined : "clientsPerAddress";
+	}
+
+	private count(client: Client): void {
+		this.clients.add(client);
+		if (this.core.limits.clientsPerAddress > 0) this.perAddress.add(clientKey(client.peerAddress));
 	}
 
 	/** Takes one request of an HTTP/2 connection: what node:http2 emits as `stream`. */
@@ -71,6 +85,11 @@ export class Engine {
 	/** Breaks off all requests and upgrades of a devbox and forgets its connections. */
 	dropDevbox(devboxId: string): void {
 		this.core.pool.dropDevbox(devboxId);
+	}
+
+	/** Breaks off the requests and upgrades of a devbox that were let in with `grant`. */
+	dropGrant(devboxId: string, grant: string): void {
+		this.core.pool.dropGrant(devboxId, grant);
 	}
 
 	/** Refuses new work, lets requests finish for `graceMs`, then breaks them off. Twice is fine. */
@@ -104,19 +123,16 @@ export class Engine {
 			await Promise.race([empty, grace]);
 			clearTimeout(timer);
 		}
-		for (const client of [...this.clients]) client.destroy();
+		for (const client of [...this.clients, ...this.refused]) client.destroy();
 		for (const client of [...this.streams]) client.destroy();
 		this.core.pool.dropAll();
 		this.core.wheel.close();
 	}
 
 	private clientLeft(client: Client): void {
+		if (this.refused.delete(client)) return;
 		this.clients.delete(client);
-		if (this.core.limits.clientsPerAddress > 0) {
-			const ofAddress = (this.perAddress.get(client.peerAddress) ?? 1) - 1;
-			if (ofAddress > 0) this.perAddress.set(client.peerAddress, ofAddress);
-			else this.perAddress.delete(client.peerAddress);
-		}
+		if (this.core.limits.clientsPerAddress > 0) this.perAddress.remove(clientKey(client.peerAddress));
 		this.checkEmpty();
 	}
 
@@ -126,3 +142,5 @@ export class Engine {
 }
 
 const REFUSED_STREAM = 7;
+/** Connections that wait to be told that they are too many; beyond, they are closed without a word. */
+const MOST_REFUSED = 256;

@@ -1,6 +1,6 @@
 /** One request on its way to a box and its response on the way back, whichever HTTP version the client speaks. */
-
 import type { LocalResponse, ProxyDecision, RequestInfo, UpstreamFailure } from "../decision.js";
+import type { BodySink } from "./body-reader.js";
 import { latin1 } from "./codec/chars.js";
 import { CRLF, chunkLine, type Trailers } from "./codec/chunked.js";
 import type { ResponseHead } from "./codec/response-head.js";
@@ -36,17 +36,7 @@ export interface Downstream {
 
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
-const TOO_MANY: LocalResponse = {
-	kind: "respond",
-	status: 503,
-	headers: [
-		["Content-Type", "text/plain; charset=utf-8"],
-		["Retry-After", "1"],
-	],
-	body: "This devbox has too many open connections.\n",
-};
-
-export class Exchange {
+export class Exchange implements BodySink {
 	readonly method: string;
 	/** The whole request was given to the upstream connection. */
 	requestDone = false;
@@ -84,7 +74,6 @@ export class Exchange {
 		this.upstream?.begin(this);
 	}
 
-	/** Bytes of the request body; nobody changes them any more. */
 	body(chunk: Buffer): boolean {
 		this.bytesFromClient += chunk.length;
 		if (this.reached) this.decision.activity?.();
@@ -120,7 +109,7 @@ export class Exchange {
 	/** Sends what was gathered. */
 	flush(): void {
 		if (this.upstream === undefined) {
-			this.downstream.refuse(TOO_MANY);
+			this.fail("busy");
 			return;
 		}
 		if (!this.holding) return;
@@ -219,6 +208,11 @@ export class Exchange {
 		}
 		// Not what took too long: the box has it, and may be at it still.
 		if (failure === "closed" && this.retry(upstream)) return;
+		this.fail(failure);
+	}
+
+	/** Nothing of a response has left. */
+	private fail(failure: UpstreamFailure): void {
 		this.replay = undefined;
 		let response: LocalResponse;
 		try {

@@ -213,6 +213,21 @@ describe("an odd request", () => {
 		expect((await box.peer(0)).received).toBe(received);
 	});
 
+	it("means the same however it is cut in two", async () => {
+		const box = await rawServer(answering(OK));
+		const { port } = await startEngine(box.port);
+		const [, request, received] = accepted.find(([name]) => name.startsWith("trailers"))!;
+		const client = await connect(port);
+		for (let cut = 1; cut < request.length; cut++) {
+			const before = client.receivedBytes;
+			await new Promise((resolve) => client.socket.write(request.slice(0, cut), "latin1", resolve));
+			client.write(request.slice(cut));
+			await client.when("an answer", () => client.receivedBytes === before + OK.length);
+		}
+		const peers = box.peers.map((peer) => peer.received).join("");
+		expect(peers).toBe(received.repeat(request.length - 1));
+	});
+
 	it("cannot slip an edited field past the decision by spelling it otherwise", async () => {
 		const box = await rawServer(answering(OK));
 		const { port } = await startEngine(() =>

@@ -39,6 +39,8 @@ const bad: [name: string, response: string][] = [
 	["a status of four digits", "HTTP/1.1 2000 OK\r\n\r\n"],
 	["a status that is no number", "HTTP/1.1 2x0 OK\r\n\r\n"],
 	["status 0", "HTTP/1.1 000 OK\r\n\r\n"],
+	["status 600", "HTTP/1.1 600 OK\r\nContent-Length: 4\r\n\r\nevil"],
+	["status 999", "HTTP/1.1 999 Request Denied\r\nContent-Length: 4\r\n\r\nevil"],
 	["a tab after the version", "HTTP/1.1\t200 OK\r\n\r\n"],
 	["a bare LF after the status", "HTTP/1.1 200 OK\nA: b\r\n\r\n"],
 	["a NUL in the reason", "HTTP/1.1 200 O\0K\r\n\r\n"],

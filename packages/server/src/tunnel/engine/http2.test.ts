@@ -1,73 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
 import * as http2 from "node:http2";
-import type * as net from "node:net";
 import { describe, expect, it } from "vitest";
-import type { RequestInfo } from "../decision.js";
-import type { EngineOptions } from "./options.js";
-import { answering, cleanup, localResponse, proxyTo, rawServer, stalled, startEngine } from "./testing.fixture.js";
+import { answer, ask, start } from "./http2.fixture.js";
+import { answering, localResponse, proxyTo, rawServer, stalled } from "./testing.fixture.js";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
-
-interface Answer {
-	headers: http2.IncomingHttpHeaders & http2.IncomingHttpStatusHeader;
-	body: Buffer;
-	trailers: http2.IncomingHttpHeaders | undefined;
-	interim: number[];
-	/** The error code of the stream. */
-	code: number;
-}
-
-async function start(
-	port: number | ((request: RequestInfo) => ReturnType<EngineOptions["decide"]>),
-	options: Partial<EngineOptions> = {},
-) {
-	const started = await startEngine(port, options);
-	const server = http2.createServer();
-	const sessions = new Set<http2.ServerHttp2Session>();
-	server.on("session", (session) => sessions.add(session));
-	server.on("stream", (...event: [http2.ServerHttp2Stream, http2.IncomingHttpHeaders, number, string[]?]) => {
-		const [stream, headers, , rawHeaders = []] = event;
-		const peerAddress = stream.session?.socket.remoteAddress ?? "";
-		started.engine.acceptHttp2Stream(stream, headers, { secure: true, peerAddress, rawHeaders });
-	});
-	await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-	const session = http2.connect(`http://127.0.0.1:${(server.address() as net.AddressInfo).port}`);
-	cleanup(() => {
-		session.destroy();
-		for (const one of sessions) one.destroy();
-		server.close();
-	});
-	return { ...started, session };
-}
-
-async function ask(
-	session: http2.ClientHttp2Session,
-	headers: http2.OutgoingHttpHeaders,
-	body?: Buffer | Buffer[],
-): Promise<Answer> {
-	const stream = session.request({ ":authority": "t", ":path": "/", ...headers }, { endStream: body === undefined });
-	for (const part of Array.isArray(body) ? body : body === undefined ? [] : [body]) stream.write(part);
-	if (body !== undefined) stream.end();
-	return await answer(stream);
-}
-
-async function answer(stream: http2.ClientHttp2Stream): Promise<Answer> {
-	const result: Answer = { headers: {}, body: Buffer.alloc(0), trailers: undefined, interim: [], code: 0 };
-	const parts: Buffer[] = [];
-	stream.on("headers", (headers) => result.interim.push(Number(headers[":status"])));
-	stream.on("response", (headers) => {
-		result.headers = headers;
-	});
-	stream.on("trailers", (headers) => {
-		result.trailers = headers;
-	});
-	stream.on("data", (part: Buffer) => parts.push(part));
-	stream.on("error", () => {});
-	await new Promise((resolve) => stream.once("close", resolve));
-	result.code = stream.rstCode;
-	result.body = Buffer.concat(parts);
-	return result;
-}
 
 describe("HTTP/2", () => {
 	it("is carried to the box as HTTP/1.1 with its fields in order", async () => {
@@ -216,6 +153,20 @@ describe("HTTP/2", () => {
 		expect((await ask(session, { ":path": "/proxy" })).body.toString()).toBe("failed: refused");
 		expect((await ask(session, { ":method": "POST" }, randomBytes(1000))).headers[":status"]).toBe(404);
 		expect(records.map(({ status }) => status)).toEqual([404, 404, 204, 502, 404]);
+	});
+
+	it("gives a status that HTTP/2 cannot carry as a 502, and keeps the session", async () => {
+		const box = await rawServer(answering((head) => `HTTP/1.1 ${head.slice(5, 8)} X\r\nContent-Length: 0\r\n\r\n`));
+		const { session, records, unexpected } = await start(box.port);
+		for (const status of ["600", "700", "999", "000", "099"]) {
+			const got = await ask(session, { ":path": `/${status}` });
+			expect(got.headers[":status"], status).toBe(502);
+			expect(got.body.toString()).toBe("failed: bad_response");
+			expect(got.code).toBe(0);
+		}
+		expect((await ask(session, { ":path": "/599" })).headers[":status"]).toBe(599);
+		expect(records.map(({ outcome }) => outcome)).toEqual(Array(6).fill("completed"));
+		expect(unexpected).toEqual([]);
 	});
 
 	it("refuses what HTTP/1.1 could not carry safely", async () => {

@@ -1,87 +1,21 @@
 /** One request that came over HTTP/2 (RFC 9113 §8), carried to the box as HTTP/1.1. */
 import * as http2 from "node:http2";
-import type { Decision, LocalResponse, ProxyDecision, RequestInfo } from "../decision.js";
-import { AUTHORITY, CLASS, PATH, QUERY } from "./codec/chars.js";
+import type { BodyRequest, Decision, LocalResponse, ProxyDecision } from "../decision.js";
+import { BodyReader, type BodySink } from "./body-reader.js";
 import type { Trailers } from "./codec/chunked.js";
-import { isToken } from "./codec/connection.js";
-import { FIRST_HOP, knownField, REQUEST_ID } from "./codec/fields.js";
+import { REQUEST_ID } from "./codec/fields.js";
 import type { ResponseHead } from "./codec/response-head.js";
-import { dropsFields, eachForwardedField, fieldLines, forwardedTrailers } from "./codec/rewrite.js";
+import { forwardedTrailers } from "./codec/rewrite.js";
 import type { Core } from "./core.js";
 import { type Downstream, Exchange } from "./exchange.js";
-import { allowsBody, httpDate, refusal } from "./local.js";
-import { report } from "./record.js";
+import { collect, flatten, headersOf, isSound, pairs } from "./http2-fields.js";
+import { type Http2Options, Http2Request, text } from "./http2-request.js";
+import { allowsBody, httpDate } from "./local.js";
+import { endDecision, report } from "./record.js";
 import type { Slab } from "./slabs.js";
 import { NEVER, Timed } from "./wheel.js";
 
 const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_CANCEL, NGHTTP2_NO_ERROR } = http2.constants;
-
-export interface Http2Options {
-	readonly secure: boolean;
-	readonly peerAddress: string;
-	/** The fields as they came, name and value in turn: keeps duplicates apart. Node gives them as the fourth argument of `stream`. */
-	readonly rawHeaders?: readonly string[];
-}
-
-class Http2Request implements RequestInfo {
-	readonly method: string;
-	readonly target: string;
-	readonly authority: string;
-	readonly upgrade = false;
-	readonly secure: boolean;
-	readonly peerAddress: string;
-	readonly fields: readonly (readonly [name: string, value: string])[];
-
-	constructor(headers: http2.IncomingHttpHeaders, options: Http2Options) {
-		this.method = text(headers[":method"]);
-		this.target = text(headers[":path"]);
-		const host = headers.host;
-		this.authority = text(headers[":authority"] ?? host);
-		this.secure = options.secure;
-		this.peerAddress = options.peerAddress;
-		const raw = options.rawHeaders ?? flatten(headers);
-		this.fields = pairs(raw).filter(([name]) => !name.startsWith(":"));
-	}
-
-	header(name: string): string | undefined {
-		const values = this.fields.filter(([field]) => field === name).map(([, value]) => value);
-		return values.length === 0 ? undefined : values.join(name === "cookie" ? "; " : ", ");
-	}
-
-	/** 0, or the status to refuse with. nghttp2 has checked much of this; the box must not depend on it. */
-	check(core: Core): number {
-		if (this.method === "CONNECT") return 501;
-		if (!isToken(this.method) || !all(this.authority, AUTHORITY) || !isTarget(this.method, this.target)) return 400;
-		if (this.fields.length > core.limits.headFields) return 431;
-		let size = this.target.length;
-		for (const [name, value] of this.fields) {
-			size += name.length + value.length;
-			if (!isToken(name) || UNSAFE.test(value)) return 400;
-			// RFC 9113 §8.2.2: what concerns a connection has no place here.
-			if (CONNECTION_SPECIFIC.has(name)) return 400;
-			if (name === "host" && value.toLowerCase() !== this.authority.toLowerCase()) return 400;
-		}
-		return size > core.limits.headBytes ? 431 : 0;
-	}
-
-	/** The HTTP/1.1 head for the box. */
-	forwarded(decision: ProxyDecision, framing: string): string {
-		const drops = dropsFields(decision);
-		let lines = drops("host") ? "" : `Host: ${this.authority}\r\n`;
-		let cookies = "";
-		for (const [name, value] of this.fields) {
-			if (name === "host" || name === "content-length" || knownField(name) >= FIRST_HOP || drops(name)) continue;
-			// RFC 9113 §8.2.3: HTTP/1.1 has one Cookie field.
-			if (name === "cookie") cookies += cookies === "" ? value : `; ${value}`;
-			else lines += `${name}: ${value}\r\n`;
-		}
-		if (cookies !== "") lines += `cookie: ${cookies}\r\n`;
-		return `${this.method} ${this.target} HTTP/1.1\r\n${lines}${fieldLines(decision.set)}${framing}\r\n`;
-	}
-}
-
-const UNSAFE = /[^\t\x20-\x7e\x80-\xff]/;
-const CONNECTION_SPECIFIC = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
 
 export class Http2Client extends Timed implements Downstream {
 	private exchange: Exchange | undefined;
@@ -90,6 +24,8 @@ export class Http2Client extends Timed implements Downstream {
 	private readonly request: Http2Request;
 	private readonly began = performance.now();
 	private status = 0;
+	/** The decision is awaited. */
+	private deciding = false;
 	private over = false;
 	private requestOpen: boolean;
 	private trailers: Trailers = [];
@@ -122,16 +58,17 @@ export class Http2Client extends Timed implements Downstream {
 			return;
 		}
 		this.exchange?.abort();
-		this.refuse(refusal(408));
+		this.refuse(this.core.refuse(408, this.request));
 	}
 
 	private begin(length: string): void {
 		const { core, request } = this;
 		const status = request.check(core);
 		if (status !== 0) {
-			this.refuse(refusal(status));
+			this.refuse(core.refuse(status, request));
 			return;
 		}
+		this.deciding = true;
 		try {
 			const decision = core.decide(request);
 			if (!(decision instanceof Promise)) {
@@ -145,18 +82,34 @@ export class Http2Client extends Timed implements Downstream {
 	}
 
 	private undecided(error: unknown): void {
+		// With nobody left to be told, that is why it was given up.
+		if (this.over) return;
 		this.core.unexpected(error);
 		this.exchange?.abort();
 		if (this.exchange?.answered === true) this.breakOff();
-		else this.refuse(refusal(500));
+		else this.refuse(this.core.refuse(500, this.request));
 	}
 
 	private decided(decision: Decision, length: string): void {
-		if (this.over) return;
-		if (decision.kind === "respond") {
-			this.refuse(decision);
+		this.deciding = false;
+		if (this.over) endDecision(this.core, decision);
+		else if (decision.kind === "respond") this.refuse(decision);
+		else if (decision.kind === "read") this.read(decision, Number(length));
+		else this.proxy(decision, length);
+	}
+
+	private read(request: BodyRequest, length: number): void {
+		const reader = new BodyReader(this.core, request, length);
+		reader.response.then((response) => this.refuse(response)).catch((error: unknown) => this.undecided(error));
+		if (!this.requestOpen) {
+			reader.bodyEnd();
 			return;
 		}
+		if (length <= request.limit && this.request.expectsContinue) this.stream.additionalHeaders({ ":status": 100 });
+		this.readBody(reader);
+	}
+
+	private proxy(decision: ProxyDecision, length: string): void {
 		const known = /^\d{1,15}$/.test(length);
 		const chunked = this.requestOpen && !known;
 		const told = known ? length : /^(?:POST|PUT|PATCH)$/.test(this.request.method) ? "0" : "";
@@ -169,28 +122,29 @@ export class Http2Client extends Timed implements Downstream {
 		exchange.flush();
 	}
 
-	private readBody(exchange: Exchange): void {
+	private readBody(sink: BodySink): void {
 		const { stream, core } = this;
 		core.wheel.set(this, core.timeouts.idleBody);
 		let trailers: Trailers | undefined;
 		stream.on("trailers", (headers: http2.IncomingHttpHeaders) => {
-			trailers = pairs(flatten(headers)).filter(([name, value]) => isToken(name) && !UNSAFE.test(value));
+			trailers = pairs(flatten(headers)).filter(([name, value]) => isSound(name, value));
 		});
 		stream.on("data", (chunk: Buffer) => {
 			if (this.over) return;
 			core.wheel.set(this, core.timeouts.idleBody);
-			if (!exchange.body(chunk)) stream.pause();
+			if (!sink.body(chunk)) stream.pause();
 		});
 		stream.on("end", () => {
 			if (this.over) return;
 			this.requestOpen = false;
-			if (!exchange.answered) this.deadline = NEVER;
-			exchange.bodyEnd(trailers);
+			if (!sink.answered) this.deadline = NEVER;
+			sink.bodyEnd(trailers);
 		});
 	}
 
 	private gone(): void {
 		if (this.over) return;
+		if (this.deciding) this.request.gone(this.core.unexpected);
 		this.exchange?.abort();
 		this.finish("aborted");
 	}
@@ -199,14 +153,16 @@ export class Http2Client extends Timed implements Downstream {
 		this.over = true;
 		this.core.wheel.remove(this);
 		this.left(this);
-		report(this.core, this.exchange, this.request, this.status, this.began, outcome, this.local);
+		const { exchange } = this;
 		this.exchange = undefined;
+		report(this.core, exchange, this.request, this.status, this.began, outcome, this.local);
+		if (exchange !== undefined) endDecision(this.core, exchange.decision);
 	}
 
 	interim(head: ResponseHead): void {
 		if (this.stream.closed || this.stream.headersSent) return;
 		try {
-			this.stream.additionalHeaders(headersOf(head));
+			this.stream.additionalHeaders(headersOf(head, this.exchange?.decision.guardedCookie));
 		} catch {
 			// What Node refuses is left out: an interim response is a hint, and the box's word must not end the daemon.
 		}
@@ -218,8 +174,8 @@ export class Http2Client extends Timed implements Downstream {
 		// Also keeps Node from ending the stream by itself, which would make a response that breaks off look whole.
 		const holdEnd = !empty && (!done || trailers !== undefined);
 		try {
-			const headers = headersOf(head);
-			const { requestId } = this.exchange!.decision;
+			const { requestId, guardedCookie } = this.exchange!.decision;
+			const headers = headersOf(head, guardedCookie);
 			if (requestId !== "") headers[REQUEST_ID] = requestId;
 			this.stream.respond(headers, { endStream: empty, waitForTrailers: holdEnd });
 		} catch (error) {
@@ -305,101 +261,4 @@ export class Http2Client extends Timed implements Downstream {
 	resumeRequest(): void {
 		this.stream.resume();
 	}
-}
-
-function text(value: string | string[] | undefined): string {
-	return typeof value === "string" ? value : "";
-}
-
-function pairs(raw: readonly string[]): [name: string, value: string][] {
-	const list: [string, string][] = [];
-	for (let i = 0; i + 1 < raw.length; i += 2) list.push([raw[i]!, raw[i + 1]!]);
-	return list;
-}
-
-function flatten(headers: http2.IncomingHttpHeaders): string[] {
-	const raw: string[] = [];
-	for (const [name, value] of Object.entries(headers)) {
-		if (value !== undefined) for (const one of Array.isArray(value) ? value : [value]) raw.push(name, one);
-	}
-	return raw;
-}
-
-function all(value: string, flag: number): boolean {
-	for (let i = 0; i < value.length; i++) {
-		const code = value.charCodeAt(i);
-		if (code > 0xff || (CLASS[code]! & flag) === 0) return false;
-	}
-	return value !== "";
-}
-
-function isTarget(method: string, target: string): boolean {
-	if (target === "*") return method === "OPTIONS";
-	const query = target.indexOf("?");
-	const path = query < 0 ? target : target.slice(0, query);
-	return path.startsWith("/") && all(path, PATH) && (query < 0 || all(target.slice(query), QUERY));
-}
-
-type OutgoingHeaders = Record<string, string | string[]>;
-
-/** Fields as Node sends them. It throws at some that HTTP/1.1 allows: those are left out, whoever wrote them. */
-function collect(fields: Iterable<readonly [name: string, value: string]>): OutgoingHeaders {
-	// Without a prototype: `constructor` is a name like any other.
-	const headers: OutgoingHeaders = Object.create(null);
-	for (const [name, value] of fields) {
-		const lower = name.toLowerCase();
-		const present = headers[lower];
-		if (lower === "http2-settings") continue;
-		if (present === undefined) headers[lower] = value;
-		else if (SINGLE.has(lower)) continue;
-		else if (Array.isArray(present)) present.push(value);
-		else headers[lower] = [present, value];
-	}
-	return headers;
-}
-
-/** Node refuses a second one of these in HTTP/2, where apps get away with it in HTTP/1.1; the first one counts. */
-const SINGLE: ReadonlySet<string> = new Set([
-	"access-control-allow-credentials",
-	"access-control-max-age",
-	"access-control-request-method",
-	"age",
-	"authorization",
-	"content-encoding",
-	"content-language",
-	"content-length",
-	"content-location",
-	"content-md5",
-	"content-range",
-	"content-type",
-	"date",
-	"dnt",
-	"etag",
-	"expires",
-	"from",
-	"host",
-	"if-match",
-	"if-modified-since",
-	"if-none-match",
-	"if-range",
-	"if-unmodified-since",
-	"last-modified",
-	"location",
-	"max-forwards",
-	"proxy-authorization",
-	"range",
-	"referer",
-	"retry-after",
-	"tk",
-	"upgrade-insecure-requests",
-	"user-agent",
-	"x-content-type-options",
-]);
-
-function headersOf(head: ResponseHead): OutgoingHeaders {
-	const fields: [string, string][] = [];
-	eachForwardedField(head, (name, value) => fields.push([name, value]));
-	const headers = collect(fields);
-	headers[":status"] = String(head.status);
-	return headers;
 }

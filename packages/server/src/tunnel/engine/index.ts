@@ -1,6 +1,6 @@
-export type { ClientOptions } from "./client.js";
+export type { ClientOptions } from "./connection.js";
 export { Engine, type EngineStats } from "./engine.js";
-export type { Http2Options } from "./http2.js";
+export type { Http2Options } from "./http2-request.js";
 export type {
 	EngineOptions,
 	Limits,

@@ -1,25 +1,15 @@
-/** Responses that Gangway gives by itself, and the words for requests that no parser should accept. */
+/** Responses that Gangway gives by itself. */
 import { STATUS_CODES } from "node:http";
 import type { LocalResponse } from "../decision.js";
 import { fieldLines } from "./codec/rewrite.js";
 
-const REFUSALS: Readonly<Record<number, string>> = {
-	400: "The request is malformed.",
-	408: "The request did not arrive in time.",
-	421: "This connection does not serve that host.",
-	431: "The request head is too large.",
-	500: "The request could not be handled.",
-	501: "The request uses a method or a coding that is not supported here.",
-	505: "Only HTTP/1.0, HTTP/1.1 and HTTP/2 are supported.",
-};
-
-/** The response to a request that cannot be understood. */
+/** The response to a request that cannot be handled, where `EngineOptions.refuse` does not say. */
 export function refusal(status: number): LocalResponse {
 	return {
 		kind: "respond",
 		status,
 		headers: [["Content-Type", "text/plain; charset=utf-8"]],
-		body: `${REFUSALS[status] ?? STATUS_CODES[status] ?? "Error"}\n`,
+		body: `${STATUS_CODES[status]}\n`,
 	};
 }
 

@@ -1,4 +1,4 @@
-import type { Decide } from "../decision.js";
+import type { Decide, LocalResponse, RequestInfo } from "../decision.js";
 
 /** All in milliseconds; 0 switches a limit off. Kept by one coarse wheel: a time may be exceeded by `tick`. */
 export interface Timeouts {
@@ -32,11 +32,11 @@ export interface Limits {
 	readonly headBytes: number;
 	/** Fields of a head. At most 1024. More is 431 (from a box: 502). */
 	readonly headFields: number;
-	/** Client connections at one time; one more is closed at once. 0: no limit. */
+	/** Client connections at one time; the first request of one more is answered as `tooMany` says. 0: no limit. */
 	readonly clients: number;
-	/** Client connections of one address at one time. 0: no limit. */
+	/** The same for one address (of IPv6, one /64), unless it is `exempt`. 0: no limit. */
 	readonly clientsPerAddress: number;
-	/** Connections to one devbox at one time, upgrades included; a request that needs one more is 503. 0: no limit. */
+	/** Connections to one devbox at one time, upgrades included; a request that needs one more fails as `busy`. 0: no limit. */
 	readonly upstreamsPerDevbox: number;
 	/** Idle connections kept per port of a devbox. */
 	readonly pooledPerTarget: number;
@@ -86,9 +86,21 @@ export interface RequestRecord {
 	readonly outcome: "completed" | "aborted";
 }
 
+/** Why a connection is turned away: there are as many as there may be, or of its address. */
+export type Excess = "clients" | "clientsPerAddress";
+
 export interface EngineOptions {
 	/** Asked once per request, after its head was found sound. Throwing or rejecting is a 500. */
 	readonly decide: Decide;
+	/**
+	 * The response to a request that cannot be handled: 400, 408, 413, 421, 431, 500, 501 or 505. `request` where it was
+	 * understood and is still at hand. Default: the status in plain text.
+	 */
+	readonly refuse?: (status: number, request?: RequestInfo) => LocalResponse;
+	/** The response to the first request of a connection that is one too many. Default: 503 and 429 in plain text. */
+	readonly tooMany?: (excess: Excess, request: RequestInfo) => LocalResponse;
+	/** Peers that `clientsPerAddress` is not meant for: proxies, which speak for many. Default: none. */
+	readonly exempt?: (peerAddress: string) => boolean;
 	/** Accounting. */
 	readonly finished?: (record: RequestRecord) => void;
 	/** Something that should not happen did; for the log. */

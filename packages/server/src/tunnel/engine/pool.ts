@@ -28,28 +28,36 @@ export class Pool {
 
 	/** An idle connection, or a new one; undefined when the devbox may have no more. */
 	acquire(decision: ProxyDecision, fresh: boolean): Upstream | undefined {
-		let box = this.boxes.get(decision.devboxId);
-		if (box === undefined) {
-			box = new Box();
-			this.boxes.set(decision.devboxId, box);
-		}
-		let target = box.targets.get(decision.port);
-		if (target === undefined || target.address !== decision.address) {
+		const box = this.boxes.get(decision.devboxId);
+		const target = box?.targets.get(decision.port);
+		if (target !== undefined && target.address !== decision.address) {
 			// The box moved: what is open to its old address may by now be somebody else's.
-			if (target !== undefined) for (const old of target.all) old.drop();
-			target = new Target(decision.devboxId, decision.address, decision.port);
-			box.targets.set(decision.port, target);
-		}
-		while (!fresh && target.idle.length > 0) {
-			const upstream = target.idle.pop()!;
-			upstream.idleAt = -1;
-			if (upstream.usable) return upstream;
+			for (const old of [...target.all]) old.drop();
+		} else if (target !== undefined && !fresh) {
+			while (target.idle.length > 0) {
+				const upstream = target.idle.pop()!;
+				upstream.idleAt = -1;
+				if (upstream.usable) return upstream;
+			}
 		}
 		const most = this.core.limits.upstreamsPerDevbox;
-		if (most > 0 && box.connections >= most) return undefined;
-		const upstream = new Upstream(this.core, target);
-		target.all.add(upstream);
+		if (most > 0 && box !== undefined && box.connections >= most) return undefined;
+		return this.open(decision);
+	}
+
+	private open(decision: ProxyDecision): Upstream {
+		const { devboxId, address, port } = decision;
+		let box = this.boxes.get(devboxId);
+		let target = box?.targets.get(port);
+		if (target?.address !== address) target = new Target(devboxId, address, port);
+		const upstream = new Upstream(this.core, target, decision);
+		if (box === undefined) {
+			box = new Box();
+			this.boxes.set(devboxId, box);
+		}
+		box.targets.set(port, target);
 		box.connections++;
+		target.all.add(upstream);
 		return upstream;
 	}
 
@@ -85,6 +93,14 @@ export class Pool {
 		const box = this.boxes.get(devboxId);
 		if (box === undefined) return;
 		for (const target of [...box.targets.values()]) for (const upstream of [...target.all]) upstream.drop();
+	}
+
+	/** Breaks off what was let in with `grant`. */
+	dropGrant(devboxId: string, grant: string): void {
+		const box = this.boxes.get(devboxId);
+		if (box === undefined) return;
+		for (const target of [...box.targets.values()])
+			for (const upstream of [...target.all]) if (upstream.grant === grant) upstream.drop();
 	}
 
 	dropIdle(): void {

@@ -1,6 +1,16 @@
-import type { LocalResponse, RequestInfo } from "../decision.js";
+import type { Decision, LocalResponse, RequestInfo } from "../decision.js";
 import type { Core } from "./core.js";
 import type { Exchange } from "./exchange.js";
+
+/** Tells whoever made `decision` that its exchange is over, or never came to be. */
+export function endDecision(core: Core, decision: Decision): void {
+	if (decision.kind !== "proxy" || decision.ended === undefined) return;
+	try {
+		decision.ended();
+	} catch (error) {
+		core.unexpected(error);
+	}
+}
 
 /** Tells the accounting hook of a request that is over. */
 export function report(

@@ -1,4 +1,5 @@
-import type * as net from "node:net";
+import * as net from "node:net";
+import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 
 /**
@@ -9,9 +10,10 @@ import { TLSSocket } from "node:tls";
  * reset, and `destroy` in between leaks the descriptor (libuv refuses to reset while it shuts down, Node then never closes
  * the handle). So it is made to destroy at once, and used only where no shutdown is under way.
  */
-export function resetConnection(socket: net.Socket): void {
+export function resetConnection(socket: Duplex): void {
 	if (socket.destroyed) return;
-	if (socket instanceof TLSSocket || socket.writableEnded || socket.connecting) {
+	const plain = socket instanceof net.Socket && !(socket instanceof TLSSocket);
+	if (!plain || socket.writableEnded || socket.connecting) {
 		socket.destroy();
 		return;
 	}

@@ -2,9 +2,10 @@
 import * as net from "node:net";
 import { afterEach } from "vitest";
 import type { LocalResponse, ProxyDecision, RequestInfo, UpstreamFailure } from "../decision.js";
-import type { ClientOptions } from "./client.js";
+import type { ClientOptions } from "./connection.js";
 import { Engine } from "./engine.js";
 import type { EngineOptions, RequestRecord } from "./options.js";
+import { clientServer, dial, isSecure } from "./transport.fixture.js";
 
 const cleanups: (() => Promise<void> | void)[] = [];
 
@@ -170,12 +171,12 @@ export function answering(response: string | ((head: string, peer: Peer) => stri
 }
 
 export async function connect(port: number): Promise<Peer> {
-	const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
+	const { socket, standing } = dial(port);
 	const peer = new Peer(socket);
 	cleanup(() => {
 		socket.destroy();
 	});
-	await new Promise<void>((resolve, reject) => socket.once("connect", resolve).once("error", reject));
+	await new Promise<void>((resolve, reject) => socket.once(standing, resolve).once("error", reject));
 	return peer;
 }
 
@@ -212,7 +213,7 @@ export interface TestEngine {
 	readonly server: net.Server;
 }
 
-/** An engine behind a plain listener that sends everything to `port`. */
+/** An engine behind a listener that sends everything to `port`. */
 export async function startEngine(
 	port: number | ((request: RequestInfo) => ReturnType<EngineOptions["decide"]>),
 	options: Partial<EngineOptions> = {},
@@ -228,9 +229,9 @@ export async function startEngine(
 		...options,
 	});
 	const sockets = new Set<net.Socket>();
-	const server = net.createServer((socket) => {
+	const server = clientServer((socket, carrier) => {
 		sockets.add(socket.once("close", () => sockets.delete(socket)));
-		engine.accept(socket, { secure: false, ...clients });
+		engine.accept(socket, { secure: isSecure(), carrier, ...clients });
 	});
 	await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
 	cleanup(async () => {

@@ -1,7 +1,7 @@
 import * as net from "node:net";
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
-import { answering, ask, cleanup, connect, localResponse, rawServer, startEngine } from "./testing.fixture.js";
+import { answering, ask, cleanup, connect, localResponse, Peer, rawServer, startEngine } from "./testing.fixture.js";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 const GET = "GET / HTTP/1.1\r\nHost: t\r\n\r\n";
@@ -75,7 +75,7 @@ describe("timeouts", () => {
 		client.write(GET);
 		await (await box.peer(0)).sees("\r\n\r\n");
 		client.socket.destroy();
-		await (await box.peer(0)).gone().catch(() => {});
+		await (await box.peer(0)).finished();
 		while (engine.stats().clients + engine.stats().upstreams > 0) await new Promise((resolve) => setImmediate(resolve));
 	});
 
@@ -165,17 +165,17 @@ describe("timeouts", () => {
 		const box = await rawServer(answering("HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n"));
 		const { port } = await startEngine(box.port, { timeouts: { ...OFF, idleUpgrade: 30 } });
 		const client = await connect(port);
-		await client.write("GET / HTTP/1.1\r\nHost: t\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n").gone();
+		await client.write("GET / HTTP/1.1\r\nHost: t\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n").finished();
 		await (await box.peer(0)).gone();
 	});
 });
 
 describe("limits", () => {
-	it("clients: one more is closed at once, and there is room again", async () => {
+	it("clients: one more is told so, and there is room again", async () => {
 		const { port, engine } = await startEngine(() => localResponse(200, "hello"), { limits: { clients: 1 } });
 		const first = await connect(port);
 		await first.write(GET).sees("hello");
-		expect(await ask(port, GET)).toBe("");
+		expect(await ask(port, GET)).toMatch(/^HTTP\/1\.1 503 [\s\S]*Connection: close/);
 		first.socket.destroy();
 		while (engine.stats().clients > 0) await new Promise((resolve) => setImmediate(resolve));
 		await (await connect(port)).write(GET).sees("hello");
@@ -185,19 +185,67 @@ describe("limits", () => {
 		const { port, engine } = await startEngine(() => localResponse(200, "hello"), { limits: { clientsPerAddress: 2 } });
 		const [a, b] = [await connect(port), await connect(port)];
 		await Promise.all([a.write(GET).sees("hello"), b.write(GET).sees("hello")]);
-		expect(await ask(port, GET)).toBe("");
+		expect(await ask(port, GET)).toMatch(/^HTTP\/1\.1 429 [\s\S]*Connection: close/);
 		b.socket.destroy();
 		while (engine.stats().clients > 1) await new Promise((resolve) => setImmediate(resolve));
 		await (await connect(port)).write(GET).sees("hello");
 	});
 
-	it("upstreamsPerDevbox: one more is 503", async () => {
+	it("clients, clientsPerAddress: who asks nothing is not waited with", async () => {
+		const options = { limits: { clients: 1 }, timeouts: { ...OFF, linger: 30 } };
+		const { port } = await startEngine(() => localResponse(200, "hello"), options);
+		await (await connect(port)).write(GET).sees("hello");
+		expect(await ask(port, "")).toBe("");
+		expect(await ask(port, "GET / HTTP/1.1\r\n")).toMatch(/^HTTP\/1\.1 408 /);
+	});
+
+	it("clients, clientsPerAddress: not any number of connections wait to be told", async () => {
+		const options = { limits: { clients: 1 }, timeouts: { ...OFF, linger: 0 } };
+		const { port } = await startEngine(() => localResponse(200, "hello"), options);
+		await (await connect(port)).write(GET).sees("hello");
+		const waiting = await Promise.all(Array.from({ length: 256 }, () => connect(port)));
+		expect(await ask(port, GET)).toBe("");
+		for (const { socket } of waiting) socket.destroy();
+		// Once they are gone, others are told again.
+		while (!(await ask(port, GET)).startsWith("HTTP/1.1 503 ")) await new Promise((resolve) => setImmediate(resolve));
+	});
+
+	it("clients: what is told is the caller's to say, and requests that are not ours are handed over all the same", async () => {
+		const handed = answering("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\napi");
+		const { port, unexpected } = await startEngine(
+			() => localResponse(200, "hello"),
+			{
+				limits: { clients: 1 },
+				tooMany: (excess, request) => {
+					if (request.target === "/bad") throw new TypeError("bad");
+					return localResponse(503, `${excess} ${request.authority}`);
+				},
+			},
+			{ ours: ({ authority }) => authority === "t", handOver: (socket) => handed(new Peer(socket)) },
+		);
+		await (await connect(port)).write(GET).sees("hello");
+		expect(await ask(port, GET)).toContain("clients t");
+		await (await connect(port)).write(GET.replace("t\r", "api\r")).sees("api");
+		expect(await ask(port, GET.replace("/", "/bad"))).toBe("");
+		expect(unexpected).toHaveLength(1);
+	});
+
+	it("clientsPerAddress: not for those who are exempt, but clients counts them", async () => {
+		const { port } = await startEngine(() => localResponse(200, "hello"), {
+			limits: { clients: 3, clientsPerAddress: 1 },
+			exempt: (address) => address.endsWith("127.0.0.1"),
+		});
+		for (let i = 0; i < 3; i++) await (await connect(port)).write(GET).sees("hello");
+		expect(await ask(port, GET)).toMatch(/^HTTP\/1\.1 503 /);
+	});
+
+	it("upstreamsPerDevbox: one more is a failure that the decision words", async () => {
 		const box = await rawServer();
 		const { port } = await startEngine(box.port, { limits: { upstreamsPerDevbox: 1 } });
 		(await connect(port)).write(GET);
 		await (await box.peer(0)).sees("\r\n\r\n");
 		const second = await connect(port);
-		await second.write(GET).sees("HTTP/1.1 503 ");
+		await second.write(GET).sees("failed: busy");
 		// It is an answer like any other: the connection goes on.
 		expect(second.ended).toBe(false);
 	});

@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { answering, cleanup, connect, proxyTo, rawServer, startEngine } from "./testing.fixture.js";
+import { isSecure, trusted } from "./transport.fixture.js";
 
 const UPGRADE = "GET /ws HTTP/1.1\r\nHost: t\r\nConnection: keep-alive, Upgrade\r\nUpgrade: raw\r\n\r\n";
 const SWITCH = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n";
@@ -89,8 +90,8 @@ describe("an upgrade", () => {
 		const second = await connect(port);
 		await second.write(UPGRADE).sees("\r\n\r\n");
 		(await box.peer(1)).socket.resetAndDestroy();
-		await second.gone();
-		expect(second.reset).toBe(true);
+		await second.finished();
+		expect(second.reset).toBe(!isSecure());
 		expect(records).toMatchObject([{ outcome: "aborted" }, { outcome: "aborted" }]);
 	});
 
@@ -102,7 +103,7 @@ describe("an upgrade", () => {
 		engine.dropDevbox("/other");
 		(await client.write("still")) && (await (await box.peer(0)).sees("still"));
 		engine.dropDevbox("/ws");
-		await client.gone();
+		await client.finished();
 		await (await box.peer(0)).gone();
 		expect(engine.stats()).toMatchObject({ clients: 0, upstreams: 0 });
 	});
@@ -124,7 +125,7 @@ describe("an upgrade", () => {
 		const sizes = [0, 1, 125, 126, 12_000, 13_000, 65_535, 65_536, 300_000, 3_000_000];
 		await Promise.all(
 			Array.from({ length: 20 }, async () => {
-				const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
+				const socket = new WebSocket(`${isSecure() ? "wss" : "ws"}://127.0.0.1:${port}/`, trusted());
 				await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
 				for (const size of sizes) {
 					const message = randomBytes(size);

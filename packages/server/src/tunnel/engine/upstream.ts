@@ -1,16 +1,17 @@
 /** One connection to a port of a devbox: sends what it is given, frames responses, goes back to the pool. */
-import * as net from "node:net";
-import type { UpstreamFailure } from "../decision.js";
+import type { Duplex } from "node:stream";
+import type { ProxyDecision, UpstreamFailure } from "../decision.js";
 import { LF } from "./codec/chars.js";
-import { ChunkedDecoder, type Trailers } from "./codec/chunked.js";
 import { INCOMPLETE } from "./codec/fields.js";
-import { CHUNKED } from "./codec/request-head.js";
+import { BodyFraming } from "./codec/framing.js";
 import { type ResponseHead, UNTIL_CLOSE } from "./codec/response-head.js";
 import type { Core } from "./core.js";
 import type { Exchange } from "./exchange.js";
 import type { Target } from "./pool.js";
+import { LARGE_OWN, ReadWindow, SHARED, SMALL_OWN } from "./read-window.js";
 import { resetConnection } from "./reset.js";
 import { HEADROOM, type Slab } from "./slabs.js";
+import { keepAlive, openTransport, type Receiver } from "./transport.js";
 import { NEVER, Timed } from "./wheel.js";
 
 const IDLE = 0;
@@ -23,7 +24,7 @@ const LONG_READ = 32 * 1024;
 /** Interim responses before the final one; more is a box that never answers. */
 const MOST_INTERIM = 64;
 
-export class Upstream extends Timed {
+export class Upstream extends Timed implements Receiver {
 	/** Where it stands in the target's idle list; -1 outside. */
 	idleAt = -1;
 	/** It carried a request before the present one: the box may have closed it meanwhile. */
@@ -34,7 +35,7 @@ export class Upstream extends Timed {
 	unsent = false;
 	/** We ended it. */
 	dropped = false;
-	private readonly socket: net.Socket;
+	private readonly socket: Duplex;
 	private exchange: Exchange | undefined;
 	private state = IDLE;
 	private connecting = true;
@@ -43,31 +44,21 @@ export class Upstream extends Timed {
 	private sawEnd = false;
 	private interims = 0;
 	private pooledMs = 0;
-	/** Of the body: bytes to come, CHUNKED or UNTIL_CLOSE. */
-	private left = 0;
+	private readonly framing = new BodyFraming();
 	private upgraded = false;
-	private decoder: ChunkedDecoder | undefined;
 	private partial: Buffer | undefined;
-	private slab: Slab;
+	private readonly window: ReadWindow;
 	private paused = false;
 	private lastRead = 0;
 
 	constructor(
 		private readonly core: Core,
 		readonly target: Target,
+		decision: ProxyDecision,
 	) {
 		super();
-		this.slab = core.slabs.shared;
-		this.socket = net.connect({
-			host: target.address,
-			port: target.port,
-			noDelay: true,
-			allowHalfOpen: true,
-			onread: {
-				buffer: () => this.nextWindow(),
-				callback: (size) => this.read(size),
-			},
-		});
+		this.window = new ReadWindow(core.slabs);
+		this.socket = openTransport(decision, this);
 		this.socket.setDefaultEncoding("latin1");
 		this.socket.on("connect", () => this.connected());
 		this.socket.on("drain", () => this.exchange?.resumeRequest());
@@ -80,6 +71,11 @@ export class Upstream extends Timed {
 	/** Still open both ways, as far as anybody knows. */
 	get usable(): boolean {
 		return this.state === IDLE && this.socket.writable && this.socket.readable;
+	}
+
+	/** What let in the request that it carries. */
+	get grant(): string | undefined {
+		return this.exchange?.decision.grant;
 	}
 
 	/** Takes on a request. */
@@ -159,42 +155,32 @@ export class Upstream extends Timed {
 		if (this.exchange?.requestDone === true) this.requestSent();
 	}
 
-	/** What the next read goes into. Asked after each read; undefined, which Node takes for "the same", is cheaper. */
-	private nextWindow(): Uint8Array {
-		const { slabs } = this.core;
-		const { slab } = this;
-		if (slab === slabs.shared && this.state !== BODY && this.hasWindow) return SAME;
-		const wants = this.wantedSlab();
-		if (this.slab !== slabs.shared && (wants === 0 || this.slab.inFlight > 0)) {
-			this.slab.release();
-			this.slab = slabs.shared;
-		}
-		if (this.slab === slabs.shared && wants > 0) this.slab = wants > 1 ? slabs.takeLarge() : slabs.takeSmall();
-		return this.slab === slab && this.hasWindow ? SAME : this.givenWindow();
+	nextWindow(): Uint8Array {
+		return this.window.next(this.wantedWindow());
 	}
 
-	private hasWindow = false;
-
-	private givenWindow(): Uint8Array {
-		this.hasWindow = true;
-		return this.slab.window;
+	/** A paused connection holds no memory. */
+	private wantedWindow(): number {
+		if (this.state !== BODY || this.paused) return SHARED;
+		const { left } = this.framing;
+		if (left > 0) return left < LONG_READ ? SHARED : left > 4 * LONG_READ ? LARGE_OWN : SMALL_OWN;
+		return this.lastRead < LONG_READ ? SHARED : this.lastRead > 2 * LONG_READ - 1 ? LARGE_OWN : SMALL_OWN;
 	}
 
-	/** 0: the shared one, 1: a small one, 2: a large one. A paused connection holds none. */
-	private wantedSlab(): number {
-		if (this.state !== BODY || this.paused) return 0;
-		if (this.left > 0) return this.left < LONG_READ ? 0 : this.left > 4 * LONG_READ ? 2 : 1;
-		return this.lastRead < LONG_READ ? 0 : this.lastRead > 2 * LONG_READ - 1 ? 2 : 1;
-	}
-
-	private read(size: number): boolean {
-		const { slab } = this;
+	read(size: number): boolean {
 		this.lastRead = size;
-		const end = HEADROOM + size;
-		const own = slab === this.core.slabs.shared ? undefined : slab;
+		const { slab, own } = this.window;
+		return this.take(slab.bytes, HEADROOM, HEADROOM + size, own);
+	}
+
+	readChunk(chunk: Buffer): boolean {
+		return this.take(chunk, 0, chunk.length, undefined);
+	}
+
+	private take(bytes: Buffer, start: number, end: number, slab: Slab | undefined): boolean {
 		let proceed = true;
-		if (this.state === HEAD) proceed = this.takeHead(slab.bytes, HEADROOM, end);
-		else if (this.state === BODY) proceed = this.takeBody(slab.bytes, HEADROOM, end, own);
+		if (this.state === HEAD) proceed = this.takeHead(bytes, start, end);
+		else if (this.state === BODY) proceed = this.takeBody(bytes, start, end, slab);
 		// Bytes that nobody asked for: what they would answer is anybody's guess.
 		else this.close();
 		this.paused = !proceed && this.state === BODY;
@@ -236,8 +222,8 @@ export class Upstream extends Timed {
 		this.upgraded = true;
 		this.core.pool.upgrades++;
 		this.keepAlive = false;
-		this.left = UNTIL_CLOSE;
-		this.socket.setKeepAlive(true, 60_000);
+		this.framing.begin(UNTIL_CLOSE, this.core.limits);
+		keepAlive(this.socket);
 		return exchange.switched(head, bytes, start, end);
 	}
 
@@ -245,52 +231,29 @@ export class Upstream extends Timed {
 		this.state = BODY;
 		this.keepAlive = head.keepAlive;
 		this.pooledMs = head.keepAliveSeconds * 1000;
-		this.left = head.bodyLength;
-		if (this.left === CHUNKED) this.decoder = new ChunkedDecoder(this.core.limits);
+		this.framing.begin(head.bodyLength, this.core.limits);
 		if (!this.unframe(bytes, start, end)) return this.fail("bad_response", false);
-		const more = exchange.respond(head, bytes, this.dataStart, this.dataEnd, this.done, this.trailers);
-		if (this.done && this.state === BODY) this.finish();
+		const { dataStart, dataEnd, left, trailers } = this.framing;
+		const more = exchange.respond(head, bytes, dataStart, dataEnd, left === 0, trailers);
+		if (left === 0 && this.state === BODY) this.finish();
 		return more;
 	}
 
 	private takeBody(bytes: Buffer, start: number, end: number, slab: Slab | undefined): boolean {
 		const exchange = this.exchange!;
 		if (!this.unframe(bytes, start, end)) return this.fail("bad_response", false);
-		const more = exchange.data(bytes, slab, this.dataStart, this.dataEnd, this.done, this.trailers);
-		if (this.done && this.state === BODY) this.finish();
+		const { dataStart, dataEnd, left, trailers } = this.framing;
+		const more = exchange.data(bytes, slab, dataStart, dataEnd, left === 0, trailers);
+		if (left === 0 && this.state === BODY) this.finish();
 		return more;
 	}
 
-	// What `unframe` found.
-	private dataStart = 0;
-	private dataEnd = 0;
-	private done = false;
-	private trailers: Trailers | undefined;
-
 	/** Finds the body's bytes in what was read. Returns false when the coding is broken. */
 	private unframe(bytes: Buffer, start: number, end: number): boolean {
-		this.dataStart = start;
-		this.dataEnd = end;
-		this.done = false;
-		this.trailers = undefined;
-		if (this.left === UNTIL_CLOSE) return true;
-		if (this.left !== CHUNKED) {
-			this.dataEnd = start + Math.min(this.left, end - start);
-			this.left -= this.dataEnd - start;
-			this.done = this.left === 0;
-			// Bytes after the end are no response to anything: what was asked is answered, the connection is not used again.
-			if (this.dataEnd < end) this.keepAlive = false;
-			return true;
-		}
-		const decoder = this.decoder!;
-		if (!decoder.decode(bytes, start, end)) return false;
-		this.dataStart = decoder.dataStart;
-		this.dataEnd = decoder.dataEnd;
-		this.done = decoder.done;
-		if (this.done) {
-			this.trailers = decoder.trailers;
-			if (decoder.position < end) this.keepAlive = false;
-		}
+		const { framing } = this;
+		if (!framing.take(bytes, start, end)) return false;
+		// Bytes after the end are no response to anything: what was asked is answered, the connection is not used again.
+		if (framing.next < end) this.keepAlive = false;
 		return true;
 	}
 
@@ -298,7 +261,6 @@ export class Upstream extends Timed {
 	private finish(): void {
 		const exchange = this.exchange!;
 		this.exchange = undefined;
-		this.decoder = undefined;
 		this.release(exchange.requestDone);
 		exchange.completed();
 	}
@@ -322,7 +284,7 @@ export class Upstream extends Timed {
 			this.sawEnd = true;
 			this.exchange?.upstreamEnded();
 			this.finishUpgrade();
-		} else if (this.state === BODY && this.left === UNTIL_CLOSE) {
+		} else if (this.state === BODY && this.framing.left === UNTIL_CLOSE) {
 			const exchange = this.exchange!;
 			exchange.data(EMPTY, undefined, 0, 0, true, undefined);
 			if (this.state === BODY) this.finish();
@@ -347,10 +309,7 @@ export class Upstream extends Timed {
 	private closed(): void {
 		this.fail("closed", false);
 		// Only now has the kernel let go of what was being sent from it.
-		if (this.slab !== this.core.slabs.shared) {
-			this.slab.release();
-			this.slab = this.core.slabs.shared;
-		}
+		this.window.release();
 	}
 
 	/** Always false, for whoever asks whether to go on reading. */
@@ -374,7 +333,6 @@ export class Upstream extends Timed {
 }
 
 const EMPTY = Buffer.alloc(0);
-const SAME = undefined as unknown as Uint8Array;
 
 function connectFailure(code: string | undefined): UpstreamFailure {
 	if (code === "ECONNREFUSED") return "refused";

@@ -32,6 +32,12 @@ describe("a request head", () => {
 		expect(head.header("x-other")).toBeUndefined();
 	});
 
+	it("joins fields of one name, cookies as one field would have them", () => {
+		const head = parsed("GET / HTTP/1.1\r\nHost: t\r\nCookie: a=1\r\nX: 1\r\ncookie: b=2, 3\r\nx: 2\r\n\r\n");
+		expect(head.header("cookie")).toBe("a=1; b=2, 3");
+		expect(head.header("x")).toBe("1, 2");
+	});
+
 	it("is incomplete at every byte before its end, and ends there", () => {
 		for (let length = 0; length < BROWSER.length; length++) {
 			expect(parseRequest(BROWSER.slice(0, length))).toBe(INCOMPLETE);

@@ -1,5 +1,6 @@
 /** The request head (RFC 9112 §3): parsed strictly, kept as offsets, turned into strings only when asked. */
 import type { RequestInfo } from "../../decision.js";
+import { AwaitedRequest } from "../awaited.js";
 import { AUTHORITY, CLASS, CR, equalsIgnoringCase, hashName, LF, latin1, PATH, QUERY, SP, TOKEN } from "./chars.js";
 import { ConnectionOptions } from "./connection.js";
 import {
@@ -31,7 +32,7 @@ export const CHUNKED = -1;
 /** Shared by all parses: a head that outlives its event is detached from it. */
 const scratch = new FieldTable(1024);
 
-export class RequestHead implements RequestInfo {
+export class RequestHead extends AwaitedRequest implements RequestInfo {
 	/** 0 or 1. */
 	minor = 1;
 	/** Where the head begins and ends in `bytes`, and where its field lines begin. */
@@ -62,7 +63,9 @@ export class RequestHead implements RequestInfo {
 	private rawText: string | undefined;
 	private methodText: string | undefined;
 
-	constructor(readonly bytes: Buffer) {}
+	constructor(readonly bytes: Buffer) {
+		super();
+	}
 
 	/** Parses one head at `start`. The refusal or INCOMPLETE is a negative number. */
 	static parse(bytes: Buffer, start: number, end: number, limits: HeadLimits): RequestHead | number {
@@ -106,12 +109,14 @@ export class RequestHead implements RequestInfo {
 
 	header(name: string): string | undefined {
 		const hash = hashName(name);
+		// RFC 6265 §5.4: a cookie's value may hold commas, so they cannot be what lies between two fields.
+		const between = name === "cookie" ? "; " : ", ";
 		let joined: string | undefined;
 		for (let i = 0; i < this.fields.count; i++) {
 			if (!this.fields.named(this.bytes, i, name, hash)) continue;
 			const at = i * STRIDE;
 			const value = this.text(this.fields.at[at + VALUE_START]!, this.fields.at[at + VALUE_END]!);
-			joined = joined === undefined ? value : `${joined}, ${value}`;
+			joined = joined === undefined ? value : joined + between + value;
 		}
 		return joined;
 	}

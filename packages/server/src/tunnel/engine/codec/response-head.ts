@@ -80,7 +80,8 @@ export class ResponseHead {
 		this.minor = bytes[start + 7]! - 0x30;
 		if (this.minor > 1) return BAD;
 		this.status = (bytes[start + 9]! - 0x30) * 100 + (bytes[start + 10]! - 0x30) * 10 + (bytes[start + 11]! - 0x30);
-		if (this.status < 100) return BAD;
+		// RFC 9110 §15: other codes are invalid and to be taken for a server error; HTTP/2 libraries do not even send them.
+		if (this.status < 100 || this.status > 599) return BAD;
 		let i = start + 12;
 		if (i >= end) return INCOMPLETE;
 		// A reason may be missing and with it, in many servers, the space before it; nobody reads that differently.

@@ -3,7 +3,7 @@
  * the head as it came, what goes is skipped (hop-by-hop fields, and the decision's `remove` and `set`).
  */
 import type { ProxyDecision } from "../../decision.js";
-import { CLASS, equalsFolded, foldName, hashName, latin1, VALUE } from "./chars.js";
+import { CLASS, equalsFolded, foldName, HT, hashName, latin1, SP, VALUE } from "./chars.js";
 import { CRLF, type Trailers } from "./chunked.js";
 import type { NamedField } from "./connection.js";
 import {
@@ -39,16 +39,22 @@ function named(name: string): NamedField {
 	return field;
 }
 
-/** The names that a message must lose, asked once per field. */
+const SET_COOKIE: NamedField = named("set-cookie");
+
+/** The fields that a message must lose, asked once per field. */
 class Dropped {
 	private readonly fields: (NamedField | undefined)[] = [];
 	private count = 0;
 	/** One bit per hash, so that most fields are let through after one test. */
 	private bits = 0;
+	/** The cookie that must not be set. */
+	private cookie: string | undefined;
 
-	reset(connection: readonly NamedField[] | undefined, edits: Edits | undefined): void {
+	reset(connection: readonly NamedField[] | undefined, edits: Edits | undefined, guardedCookie?: string): void {
 		this.count = 0;
 		this.bits = 0;
+		this.cookie = guardedCookie;
+		if (guardedCookie !== undefined) this.bits |= 1 << (SET_COOKIE.hash & 31);
 		if (connection !== undefined) for (let i = 0; i < connection.length; i++) this.add(connection[i]!);
 		if (edits === undefined) return;
 		const { remove, set } = edits;
@@ -72,7 +78,12 @@ class Dropped {
 			if (field.hash !== hash) continue;
 			if (equalsFolded(bytes, table.at[at + NAME_START]!, table.at[at + NAME_END]!, field.name)) return true;
 		}
-		return false;
+		return hash === SET_COOKIE.hash && this.cookie !== undefined && this.sets(this.cookie, bytes, table, at);
+	}
+
+	private sets(cookie: string, bytes: Uint8Array, table: FieldTable, at: number): boolean {
+		if (!equalsFolded(bytes, table.at[at + NAME_START]!, table.at[at + NAME_END]!, SET_COOKIE.name)) return false;
+		return setsCookie(bytes, table.at[at + VALUE_START]!, table.at[at + VALUE_END]!, cookie);
 	}
 
 	hasName(name: string): boolean {
@@ -81,6 +92,21 @@ class Dropped {
 		return false;
 	}
 }
+
+/**
+ * Would a browser that gets this `Set-Cookie` send something back that reads as the cookie `name` (RFC 6265bis §5.6)? White
+ * space around the name means nothing, and `=name=x` is a cookie without a name that goes back as `name=x`.
+ */
+function setsCookie(bytes: Uint8Array, start: number, end: number, name: string): boolean {
+	let i = start;
+	while (i < end && (bytes[i] === SP || bytes[i] === HT || bytes[i] === EQUALS)) i++;
+	for (let at = 0; at < name.length; at++) if (i === end || bytes[i++] !== name.charCodeAt(at)) return false;
+	while (i < end && (bytes[i] === SP || bytes[i] === HT)) i++;
+	return i === end || bytes[i] === EQUALS || bytes[i] === SEMICOLON;
+}
+
+const EQUALS = 0x3d;
+const SEMICOLON = 0x3b;
 
 const dropped = new Dropped();
 
@@ -152,17 +178,18 @@ export function forwardedRequestHead(head: RequestHead, edits: Edits): string {
 
 /**
  * The head that an HTTP/1.1 client gets. `framing` is what its body will be sent with: a length (the box's own field
- * stays), CHUNKED or UNTIL_CLOSE. `connection` is a whole `Connection` line or nothing. What lies between the end of the head
- * and `until` is body to be sent as it is.
+ * stays), CHUNKED or UNTIL_CLOSE. `connection` is a whole `Connection` line or nothing. `guardedCookie` is not set. What lies
+ * between the end of the head and `until` is body to be sent as it is.
  */
 export function forwardedResponseHead(
 	head: ResponseHead,
 	framing: number,
 	connection: string,
+	guardedCookie: string | undefined,
 	until = head.end,
 ): string {
 	const { bytes, fields, start, end } = head;
-	dropped.reset(head.connection.named, undefined);
+	dropped.reset(head.connection.named, undefined, guardedCookie);
 	const raw = latin1(bytes, start, until);
 	const modern = head.minor === 1;
 	const from = modern ? start : head.fieldsStart;
@@ -179,15 +206,19 @@ export function forwardedResponseHead(
 }
 
 /** `Connection: Upgrade` with the box's `Upgrade` in place. */
-export function switchingResponseHead(head: ResponseHead, more: string): string {
+export function switchingResponseHead(head: ResponseHead, more: string, guardedCookie: string | undefined): string {
 	const protocol = latin1(head.bytes, head.upgradeStart, head.upgradeEnd);
-	return forwardedResponseHead(head, 0, `${more}Connection: Upgrade\r\nUpgrade: ${protocol}\r\n`);
+	return forwardedResponseHead(head, 0, `${more}Connection: Upgrade\r\nUpgrade: ${protocol}\r\n`, guardedCookie);
 }
 
 /** The fields that go on, one by one; for HTTP/2, which has no head text. */
-export function eachForwardedField(head: ResponseHead, visit: (name: string, value: string) => void): void {
+export function eachForwardedField(
+	head: ResponseHead,
+	guardedCookie: string | undefined,
+	visit: (name: string, value: string) => void,
+): void {
 	const { bytes, fields } = head;
-	dropped.reset(head.connection.named, undefined);
+	dropped.reset(head.connection.named, undefined, guardedCookie);
 	const noLength = head.status < 200 || head.status === 204;
 	for (let i = 0; i < fields.count; i++) {
 		const at = i * STRIDE;

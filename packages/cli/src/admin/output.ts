@@ -1,0 +1,51 @@
+export type OutputFormat = "text" | "json";
+
+export type Row = Readonly<Record<string, unknown>>;
+
+/** Prints what the API answered: as it is, or for people, in columns. */
+export function printRows(
+	format: OutputFormat,
+	answer: unknown,
+	rows: readonly Row[],
+	columns: readonly string[],
+): void {
+	if (format === "json") {
+		printJson(answer);
+		return;
+	}
+	const lines = [
+		columns.map((column) => column.toUpperCase()),
+		...rows.map((row) => columns.map((c) => cell(c, row[c]))),
+	];
+	const widths = columns.map((_, n) => Math.max(...lines.map((line) => (line[n] as string).length)));
+	const pad = (text: string, n: number) => text.padEnd(widths[n] as number);
+	for (const line of lines) print(line.map(pad).join("  ").trimEnd());
+}
+
+/** One thing, a line for each of its fields. */
+export function printFields(format: OutputFormat, answer: Row): void {
+	if (format === "json") {
+		printJson(answer);
+		return;
+	}
+	const width = Math.max(...Object.keys(answer).map((name) => name.length));
+	for (const [name, value] of Object.entries(answer)) print(`${name.padEnd(width)}  ${cell(name, value)}`);
+}
+
+/** That something without an answer is done. */
+export function printDone(format: OutputFormat, text: string): void {
+	print(format === "json" ? "{}" : text);
+}
+
+function cell(name: string, value: unknown): string {
+	if (value === null || value === undefined) return "-";
+	return name.endsWith("_ms") ? new Date(Number(value)).toISOString() : String(value);
+}
+
+function printJson(answer: unknown): void {
+	print(JSON.stringify(answer, null, "\t"));
+}
+
+function print(line: string): void {
+	console.log(line);
+}

@@ -1,0 +1,2 @@
+export { adminRoutes } from "./routes.js";
+export { adminViews } from "./views.js";

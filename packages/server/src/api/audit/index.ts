@@ -1,0 +1,2 @@
+export { recordDenials } from "./denials.js";
+export { auditRoutes, auditViews } from "./routes.js";

@@ -1,0 +1,3 @@
+export { clientKey } from "./client-key.js";
+export { Counts } from "./counts.js";
+export { Rate } from "./rate.js";
