@@ -41,10 +41,12 @@ export function preflight(visit: Visit, route: RouteParser): LocalResponse | und
 	};
 }
 
+const noFields: readonly Field[] = [];
+
 /** The fields that let a page of an allowed origin read what Gangway itself has to say. */
 export function corsFields(visit: Addressed, route: RouteParser): readonly Field[] {
 	const origin = allowedOrigin(visit, route);
-	if (origin === undefined) return [];
+	if (origin === undefined) return noFields;
 	const exposed = "retry-after, www-authenticate, x-runloop-request-id";
 	return [...allow(origin), ["access-control-expose-headers", exposed], ["vary", "origin"]];
 }

@@ -107,10 +107,11 @@ export function createDecide(options: DecideOptions): Decide {
 }
 
 /** What an answer depends on is read now: later, when the box has failed, the request's fields are not at hand any more. */
-function visitOf(destination: Destination, arrival: Arrival, route: RouteParser): Visit {
-	const { request, requestId } = arrival;
-	const addressed = { ...arrival, ...destination };
+function visitOf({ target, port, routedBy }: Destination, arrival: Arrival, route: RouteParser): Visit {
+	const { request, requestId, sender, admission, heldUntilMs } = arrival;
 	const reader = readerOf(request);
-	const cors = corsFields(addressed, route);
-	return { ...addressed, say: (notice, form) => respond(notice, requestId, reader, cors, form) };
+	const cors = corsFields({ request, sender, target }, route);
+	const say: Visit["say"] = (notice, form) => respond(notice, requestId, reader, cors, form);
+	// Named one by one, which is several times as fast as spreading the two: every request comes by here.
+	return { request, requestId, sender, admission, heldUntilMs, target, port, routedBy, say };
 }

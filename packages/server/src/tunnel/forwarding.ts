@@ -24,10 +24,18 @@ export interface Sender {
  */
 export function createForwarding(trustedProxies: readonly string[]): (request: RequestInfo) => Sender {
 	const trusts = trustedAddresses(trustedProxies);
+	/** Of the latest client that came without a proxy: requests of one client come together. */
+	let latest: { readonly address: string; readonly scheme: Scheme; readonly sender: Sender } | undefined;
 	return (request) => {
-		const peer = canonicalAddress(request.peerAddress) ?? request.peerAddress;
+		const { peerAddress } = request;
 		const ownScheme = request.secure ? "https" : "http";
-		if (!trusts(peer)) return { client: peer, scheme: ownScheme, fields: fields(peer, peer, ownScheme) };
+		if (latest !== undefined && latest.address === peerAddress && latest.scheme === ownScheme) return latest.sender;
+		const peer = canonicalAddress(peerAddress) ?? peerAddress;
+		if (!trusts(peer)) {
+			const sender = { client: peer, scheme: ownScheme, fields: fields(peer, peer, ownScheme) } as const;
+			latest = { address: peerAddress, scheme: ownScheme, sender };
+			return sender;
+		}
 		const given = request.header("x-forwarded-for")?.trim();
 		const client = clientOf(given, peer, trusts);
 		const forwardedFor = given ? `${given}, ${peer}` : peer;

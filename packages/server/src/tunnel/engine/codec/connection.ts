@@ -38,7 +38,7 @@ export class ConnectionOptions {
 				const known = knownField(name);
 				if (known === HOST || known === CONTENT_LENGTH) return BAD;
 				this.named ??= [];
-				this.named.push({ name: foldName(name), hash: hashName(name) });
+				this.named.push(newNamedField(name));
 			}
 		}
 		return 0;
@@ -56,4 +56,22 @@ export function isToken(text: string): boolean {
 		if (code > 0x7f || (CLASS[code]! & TOKEN) === 0) return false;
 	}
 	return text.length > 0;
+}
+
+const CACHE_MOST = 4096;
+const cache = new Map<string, NamedField>();
+
+/** For names that come from code, not from clients: few exist; the bound is for the day that this is no longer true. */
+export function namedField(name: string): NamedField {
+	let field = cache.get(name);
+	if (field === undefined) {
+		field = newNamedField(name);
+		if (cache.size >= CACHE_MOST) cache.clear();
+		cache.set(name, field);
+	}
+	return field;
+}
+
+function newNamedField(name: string): NamedField {
+	return { name: foldName(name), hash: hashName(name) };
 }

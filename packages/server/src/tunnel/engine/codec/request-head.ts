@@ -1,8 +1,8 @@
 /** The request head (RFC 9112 §3): parsed strictly, kept as offsets, turned into strings only when asked. */
 import type { RequestInfo } from "../../decision.js";
 import { AwaitedRequest } from "../awaited.js";
-import { AUTHORITY, CLASS, CR, equalsIgnoringCase, hashName, LF, latin1, PATH, QUERY, SP, TOKEN } from "./chars.js";
-import { ConnectionOptions } from "./connection.js";
+import { AUTHORITY, CLASS, CR, equalsIgnoringCase, LF, latin1, PATH, QUERY, SP, TOKEN } from "./chars.js";
+import { ConnectionOptions, namedField } from "./connection.js";
 import {
 	BAD,
 	CONNECTION,
@@ -108,7 +108,7 @@ export class RequestHead extends AwaitedRequest implements RequestInfo {
 	}
 
 	header(name: string): string | undefined {
-		const hash = hashName(name);
+		const { hash } = namedField(name);
 		// RFC 6265 §5.4: a cookie's value may hold commas, so they cannot be what lies between two fields.
 		const between = name === "cookie" ? "; " : ", ";
 		let joined: string | undefined;

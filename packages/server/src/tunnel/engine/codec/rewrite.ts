@@ -3,9 +3,9 @@
  * the head as it came, what goes is skipped (hop-by-hop fields, and the decision's `remove` and `set`).
  */
 import type { ProxyDecision } from "../../decision.js";
-import { CLASS, equalsFolded, foldName, HT, hashName, latin1, SP, VALUE } from "./chars.js";
+import { CLASS, equalsFolded, foldName, HT, latin1, SP, VALUE } from "./chars.js";
 import { CRLF, type Trailers } from "./chunked.js";
-import type { NamedField } from "./connection.js";
+import { type NamedField, namedField } from "./connection.js";
 import {
 	CONTENT_LENGTH,
 	EXPECT,
@@ -25,21 +25,7 @@ import type { ResponseHead } from "./response-head.js";
 
 type Edits = Pick<ProxyDecision, "remove" | "set">;
 
-const NAME_CACHE_MOST = 4096;
-const hashes = new Map<string, NamedField>();
-
-/** Names come from code, not from clients, so few exist; the bound is for the day that this is no longer true. */
-function named(name: string): NamedField {
-	let field = hashes.get(name);
-	if (field === undefined) {
-		field = { name: foldName(name), hash: hashName(name) };
-		if (hashes.size >= NAME_CACHE_MOST) hashes.clear();
-		hashes.set(name, field);
-	}
-	return field;
-}
-
-const SET_COOKIE: NamedField = named("set-cookie");
+const SET_COOKIE: NamedField = namedField("set-cookie");
 
 /** The fields that a message must lose, asked once per field. */
 class Dropped {
@@ -58,8 +44,8 @@ class Dropped {
 		if (connection !== undefined) for (let i = 0; i < connection.length; i++) this.add(connection[i]!);
 		if (edits === undefined) return;
 		const { remove, set } = edits;
-		for (let i = 0; i < remove.length; i++) this.add(named(remove[i]!));
-		for (let i = 0; i < set.length; i++) this.add(named(set[i]![0]));
+		for (let i = 0; i < remove.length; i++) this.add(namedField(remove[i]!));
+		for (let i = 0; i < set.length; i++) this.add(namedField(set[i]![0]));
 	}
 
 	private add(field: NamedField): void {
