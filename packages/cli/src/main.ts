@@ -12,7 +12,7 @@ const program = new Command("gangway")
 for (const [name, description] of [
 	["serve", "Run the daemon in the foreground"],
 	["up", "Run the daemon; on an empty store, with a demo devbox to try"],
-	["admin", "Manage users, teams, members and API keys"],
+	["admin", "Manage users, teams, members and API keys; list the audit"],
 ] as const) {
 	program.addCommand(inherit(await commandOf(name, description), program));
 }

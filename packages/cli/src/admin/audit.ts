@@ -87,13 +87,8 @@ function toRow(event: AuditEvent, names: ReadonlyMap<string, string>): Row {
 		...event,
 		user: user_id === null ? null : (names.get(user_id) ?? user_id),
 		duration: duration_ms === null ? null : `${(duration_ms / 1000).toFixed(1)}s`,
-		details: printable(JSON.stringify(details)),
+		details: JSON.stringify(details),
 	};
-}
-
-/** Strangers choose file and user names. JSON escapes the control characters of ASCII, not those that follow it. */
-function printable(json: string): string {
-	return json.replace(/[\u007f-\u009f]/g, (char) => `\\u00${char.charCodeAt(0).toString(16)}`);
 }
 
 const unitMs = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };

@@ -3,6 +3,7 @@ import { request as requestHttps } from "node:https";
 import type { LookupFunction } from "node:net";
 import { CommandError, exitCodes } from "../errors.js";
 import type { Connection } from "./connection.js";
+import { printable } from "./output.js";
 
 const timeoutMs = 30_000;
 
@@ -21,8 +22,9 @@ export class AdminClient {
 		const { status, text } = await this.#send(method, path, body);
 		const answer = parse(text);
 		if (status >= 200 && status < 300 && answer) return answer as T;
-		const message = typeof answer?.message === "string" ? answer.message : `the API answered ${status}`;
-		throw new CommandError(exitCodeOf(status), message);
+		const said = typeof answer?.message === "string" ? printable(answer.message) : undefined;
+		const { origin } = new URL(this.#connection.url);
+		throw new CommandError(exitCodeOf(status), said ?? `${origin} answered ${status}, and not as Gangway's API does`);
 	}
 
 	async #send(method: string, path: string, body: Json | undefined): Promise<{ status: number; text: string }> {

@@ -39,8 +39,13 @@ export async function findConnection(flags: ConnectionFlags, env = process.env):
 }
 
 async function readEndpoints(dataDir: string): Promise<{ api_url: string; ca_cert: string | null }> {
-	const text = await read(join(dataDir, "endpoints.json"), "what a daemon leaves there");
-	return JSON.parse(text);
+	const path = join(dataDir, "endpoints.json");
+	const text = await read(path, "what a daemon leaves there");
+	try {
+		return JSON.parse(text);
+	} catch (cause) {
+		throw new CommandError(1, `${path} is damaged: the daemon writes it anew when it starts`, { cause });
+	}
 }
 
 async function readAdminKey(dataDir: string): Promise<string> {

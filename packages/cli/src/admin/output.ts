@@ -47,5 +47,12 @@ function printJson(answer: unknown): void {
 }
 
 function print(line: string): void {
-	console.log(line);
+	console.log(printable(line));
+}
+
+/** Strangers choose some of the names: what a terminal would obey is escaped as JSON escapes it. */
+export function printable(text: string): string {
+	return text.replace(/(?![\n\t])[\p{Cc}\p{Bidi_Control}]/gu, (char) => {
+		return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
+	});
 }

@@ -6,10 +6,12 @@ export function checkedName(name: string): string {
 	throw new InvalidError("name", "must begin with a letter or digit and hold only those and . @ + -, at most 64");
 }
 
+/** What ends a line, or a terminal obeys: others than its author read a text. */
+export const controlCharacters = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
+
 /** What its owner calls a key. */
 export function checkedLabel(name: string): string {
 	const label = name.trim();
-	// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-	if (label !== "" && label.length <= 100 && !/[\u0000-\u001f\u007f]/.test(label)) return label;
+	if (label !== "" && label.length <= 100 && !controlCharacters.test(label)) return label;
 	throw new InvalidError("name", "must have 1 to 100 characters, none of them a control character");
 }

@@ -43,11 +43,12 @@ test("a key is of one user: it cannot be uploaded again, by nobody", async () =>
 	const { userId } = await join(home.teamId, "ann", "member");
 	const publicKey = newPublicKey();
 	await accounts.sshKeys.create(home, { name: "laptop", publicKey });
-	for (const owner of [home, { userId }]) {
-		await expect(accounts.sshKeys.create(owner, { name: "mine", publicKey })).rejects.toMatchObject({
-			code: "conflict",
-			message: "this SSH key is uploaded already",
-		});
+	for (const [owner, message] of [
+		[home, "you have uploaded this SSH key already"],
+		[{ userId }, "another user has uploaded this SSH key: use another, or ask an admin of the first team"],
+	] as const) {
+		const again = accounts.sshKeys.create(owner, { name: "mine", publicKey });
+		await expect(again).rejects.toMatchObject({ code: "conflict", message });
 	}
 	expect(await accounts.sshKeys.list(userId)).toEqual([]);
 });
@@ -73,7 +74,7 @@ test("a user has at most 100", async () => {
 	});
 });
 
-test.each(["", "  ", "a\nb", "x".repeat(101)])("a key is not called %j", async (name) => {
+test.each(["", "  ", "a\nb", "a\u009b31m", "a\u202eb", "x".repeat(101)])("a key is not called %j", async (name) => {
 	const { accounts, home } = await openTestAccounts();
 	const create = accounts.sshKeys.create(home, { name, publicKey: newPublicKey() });
 	await expect(create).rejects.toMatchObject({ code: "bad_request", field: "name" });

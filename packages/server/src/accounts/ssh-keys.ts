@@ -1,5 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
-import type { Selectable } from "kysely";
+import type { Kysely, Selectable } from "kysely";
 import type { AuditActor, AuditSink } from "../audit/index.js";
 import { ConflictError, NotFoundError } from "../errors.js";
 import type { Schema, Store } from "../store/index.js";
@@ -81,7 +81,7 @@ export class SshKeys {
 				.values(row)
 				.onConflict((conflict) => conflict.column("fingerprint_sha256").doNothing())
 				.executeTakeFirstOrThrow();
-			if (numInsertedOrUpdatedRows !== 1n) throw new ConflictError("this SSH key is uploaded already");
+			if (numInsertedOrUpdatedRows !== 1n) throw await uploadedAlready(trx, row);
 		});
 		const details = { ssh_key_id: row.id, fingerprint: key.fingerprint };
 		await this.#options.audit.write({ action: "ssh_key.created", actor: owner, details });
@@ -122,6 +122,17 @@ export class SshKeys {
 }
 
 type SshKeyRow = Selectable<Schema["ssh_keys"]>;
+
+/** A public key is no secret: whoever uploads somebody else's gets in nowhere by it, but keeps its owner from doing so. */
+async function uploadedAlready(db: Kysely<Schema>, row: SshKeyRow): Promise<ConflictError> {
+	const { user_id } = await db
+		.selectFrom("ssh_keys")
+		.select("user_id")
+		.where("fingerprint_sha256", "=", row.fingerprint_sha256)
+		.executeTakeFirstOrThrow();
+	if (user_id === row.user_id) return new ConflictError("you have uploaded this SSH key already");
+	return new ConflictError("another user has uploaded this SSH key: use another, or ask an admin of the first team");
+}
 
 function toKey(row: SshKeyRow): UserSshKey {
 	return {

@@ -112,6 +112,9 @@ describe("says what is wrong", () => {
 		[`${type} ${base64.slice(0, 10)}!${base64.slice(11)}`, "not base64"],
 		[`${type} ${base64.slice(0, -4)}`, "ends too early"],
 		[`${line.trim()}\0`, "control characters"],
+		[`${line.trim()} \u009b31m`, "control characters"],
+		[`${line.trim()} \u202egnp.exe`, "control characters"],
+		[`${type} ${base64}${" ".repeat(8_000)}\u2028x`, "control characters"],
 		[`${type} ${base64} ${"x".repeat(16 * 1024)}`, "at most 16 KiB"],
 	])("%#: %s", (text, why) => {
 		expect(refusal(text)).toContain(why);

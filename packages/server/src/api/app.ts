@@ -83,8 +83,11 @@ export async function createApi(options: ApiOptions): Promise<Api> {
 		scope.addHook("onRequest", async () => {
 			if (closing.signal.aborted) throw new UnavailableError("Gangway is shutting down");
 		});
-		scope.addHook("onRequest", authenticate(options.accounts));
-		scope.addHook("onRequest", authorize);
+		// Before the body is read, and again after it: that may take long, and the key be revoked meanwhile.
+		for (const hook of ["onRequest", "preValidation"] as const) {
+			scope.addHook(hook, authenticate(options.accounts));
+			scope.addHook(hook, authorize);
+		}
 		scope.addHook("onResponse", recordDenials(options.audit));
 		// Views hold keys and tokens.
 		scope.addHook("onSend", async (_request, reply) => void reply.header("cache-control", "no-store"));
@@ -155,7 +158,11 @@ function buildApp(log: Logger, limits: ApiLimits) {
 		requestIdHeader: false,
 		genReqId: () => randomUUID(),
 		return503OnClosing: false,
-		frameworkErrors: answerErrors(toWireError),
+		// No route has been found then: the path's beginning tells the dialect.
+		frameworkErrors: (error, request, reply) => {
+			const isSandbox0 = Object.keys(sandbox0Routes).some((prefix) => request.url.startsWith(`${prefix}/`));
+			answerErrors(isSandbox0 ? toSandbox0Error : toWireError)(error, request, reply);
+		},
 	}).withTypeProvider<TypeBoxTypeProvider>();
 	app.setValidatorCompiler(validatorCompiler);
 	// Response schemas are documentation: the views are typed by them, and what they are is sent as it is.

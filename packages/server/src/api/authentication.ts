@@ -4,7 +4,7 @@ import { UnauthorizedError } from "../errors.js";
 import { actorOf } from "./request.js";
 import type { Accounts } from "./services.js";
 
-/** An `onRequest` hook: nothing of the request is read before its API key is known to be valid. */
+/** A hook: as `onRequest`, nothing of the body is read before the API key is known to be valid. */
 export function authenticate(accounts: Accounts) {
 	return async (request: FastifyRequest): Promise<void> => {
 		const actor = await accounts.authenticate(request.headers.authorization);
@@ -13,7 +13,7 @@ export function authenticate(accounts: Accounts) {
 	};
 }
 
-/** An `onRequest` hook, after `authenticate`: the role of the caller must allow the route's action. */
+/** A hook after `authenticate`: the role of the caller must allow the route's action. */
 export async function authorize(request: FastifyRequest): Promise<void> {
 	const reads = request.method === "GET" || request.method === "HEAD";
 	demand(actorOf(request), request.routeOptions.config.action ?? (reads ? "read" : "use"));

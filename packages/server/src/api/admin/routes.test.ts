@@ -1,6 +1,8 @@
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { once } from "node:events";
+import { connect, type IncomingHttpHeaders } from "node:http2";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { firstKey, openTestAccounts } from "../../accounts/accounts.fixture.js";
-import { fakeApi } from "../fakes.fixture.js";
+import { fakeApi, serveHttp2 } from "../fakes.fixture.js";
 
 /** The admin API over real accounts. Who may do what is tested with those. */
 
@@ -92,4 +94,29 @@ test("what is wrong is named, in the dialect of /v1", async () => {
 		const code = { 400: "bad_request", 401: "unauthorized", 404: "not_found", 409: "conflict" }[status];
 		expect(answer.body).toEqual({ code, message: expect.stringMatching(message) });
 	}
+});
+
+test("a call whose body was held back until its admin had been removed does nothing", async () => {
+	const { teamId } = accounts.home;
+	const ann = await accounts.join(teamId, "ann", "admin");
+	const server = await serveHttp2(fake.api);
+	const client = connect(server.url);
+	onTestFinished(async () => {
+		client.destroy();
+		await server.stop();
+	});
+	const authenticate = vi.spyOn(accounts.accounts, "authenticate");
+	const call = client.request({
+		":method": "POST",
+		":path": "/v1/admin/users",
+		authorization: `Bearer ${ann.key}`,
+		"content-type": "application/json",
+	});
+	call.write('{"name":');
+	await expect.poll(() => authenticate.mock.settledResults).toHaveLength(1);
+	await accounts.accounts.administration.removeMember(accounts.first, teamId, ann.userId);
+	call.end('"mallory"}');
+	const [head] = (await once(call, "response")) as [IncomingHttpHeaders & { ":status": number }];
+	expect(head[":status"]).toBe(401);
+	expect((await accounts.accounts.users.list()).map(({ name }) => name)).not.toContain("mallory");
 });

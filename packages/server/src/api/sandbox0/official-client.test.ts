@@ -178,6 +178,8 @@ describe("SSH keys", () => {
 			[await fake.del("/users/me/ssh-keys/sshk_none"), 404, "not_found"],
 			[await fake.get("/users/me/ssh-keys", { authorization: "Bearer nope" }), 401, "unauthorized"],
 			[await fake.get("/users/me/nothing"), 404, "not_found"],
+			[await fake.get("/users/me/ssh-keys/%zz"), 400, "bad_request"],
+			[await fake.get(`/api/v1/sandboxes/${"x".repeat(300)}`), 414, "bad_request"],
 		] as const) {
 			expect(answer.statusCode).toBe(status);
 			expect(answer.json()).toEqual({ success: false, error: { code, message: expect.any(String) } });

@@ -97,6 +97,11 @@ export class GatewayConnection {
 		this.#patience = setTimeout(() => this.#socket.destroy(), partingMs).unref();
 	}
 
+	/** Ends it if it has got as far as the box: one that still waits for the box hears of a failed start in its own way. */
+	boxStopped(): void {
+		if (this.#boxSocket) this.end(disconnectReasons.byApplication, "the devbox was stopped");
+	}
+
 	/** Ends it unless its user may still enter its box. */
 	async recheck(): Promise<void> {
 		if (this.#grant && !(await this.#mayEnter(this.#grant))) {

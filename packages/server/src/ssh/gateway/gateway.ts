@@ -103,8 +103,7 @@ export class Gateway {
 	/** Ends every connection to a devbox: it stopped. */
 	drop(devboxId: string): void {
 		for (const connection of this.#connections) {
-			if (connection.grant?.devboxId !== devboxId) continue;
-			connection.end(disconnectReasons.byApplication, "the devbox was stopped");
+			if (connection.grant?.devboxId === devboxId) connection.boxStopped();
 		}
 	}
 

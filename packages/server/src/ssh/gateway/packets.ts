@@ -41,9 +41,9 @@ export interface PacketLinkEvents {
 	flow(): void;
 }
 
-/** The TCP or TLS connection under a connection that a server of ssh2 took. */
-export function socketOf(connection: Connection): Socket {
-	return (connection as unknown as { readonly _sock: Socket })._sock;
+/** The TCP or TLS connection under a connection of ssh2's. */
+export function socketOf(peer: Client | Connection): Socket {
+	return (peer as unknown as { readonly _sock: Socket })._sock;
 }
 
 /** Tells the peer why, and ends the connection as soon as that is sent. At any time; twice is fine. */

@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import type { Client, Connection } from "ssh2";
 import { type Channel, Channels } from "./channels.js";
 import { EarlySession } from "./early-session.js";
+import { isLegacyScp, legacyScpRefusal } from "./legacy-scp.js";
 import {
 	type DisconnectReason,
 	disconnectReasons,
@@ -44,11 +45,6 @@ const maxHeldBytes = 256 * 1024;
 const heldOverhead = 64;
 /** Each is a file descriptor in the box, of which its sshd has 1024. */
 const maxChannels = 1_000;
-
-/** scp runs itself at the other end in this way, but only without SFTP. */
-const legacyScp = /^(?:\S*\/)?scp(?: -[a-zA-Z]+)* -[a-zA-Z]*[tf][a-zA-Z]*(?: |$)/;
-/** What is run instead. Whatever shell the user has understands this much. */
-const legacyScpRefusal = `exec /bin/sh -c 'echo "legacy scp mode is not supported; use scp without -O" >&2; exit 1'`;
 
 /**
  * One user's authenticated connection and the box's, message by message. Both ends keep their own channel numbers and
@@ -264,11 +260,9 @@ export class Relay {
 		const request = readChannelRequest(payload);
 		const channel = this.#channelToBox(payload);
 		if (channel) this.#noteProgram(channel, request.name, request.details);
-		if (request.name === "exec" && legacyScp.test(readCommand(request.details).toString("latin1"))) {
-			this.#sendToBox(execMessage(request.recipient, request.wantReply, legacyScpRefusal));
-		} else {
-			this.#sendToBox(payload);
-		}
+		const command = request.name === "exec" ? readCommand(request.details).toString("latin1") : "";
+		const refused = isLegacyScp(command);
+		this.#sendToBox(refused ? execMessage(request.recipient, request.wantReply, legacyScpRefusal) : payload);
 	}
 
 	/** Commands may hold secrets: which one it was is nobody's business. */

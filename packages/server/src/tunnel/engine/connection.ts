@@ -200,7 +200,10 @@ export abstract class Connection extends Timed {
 	private clientEnded(): void {
 		this.ended = true;
 		if (this.state === HEAD) this.closeGently(false);
-		else if (this.state === BUSY) this.halfClosed();
+		if (this.state !== DECIDING && this.state !== BUSY) return;
+		// libuv tells of an end where a reset came together with the last bytes.
+		this.core.probe.watch(this.socket, this.options.carrier ?? this.socket);
+		if (this.state === BUSY) this.halfClosed();
 	}
 
 	/** No request is begun with these bytes. */

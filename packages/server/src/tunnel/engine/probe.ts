@@ -1,4 +1,4 @@
-/** Finds out that a client is gone while nothing is read from it. */
+/** Finds out that a client is gone while nothing is read from it, or after it has half-closed. */
 import type * as net from "node:net";
 import { NEVER, Timed, type Wheel } from "./wheel.js";
 

@@ -1,4 +1,4 @@
-/** Clients that go away while nothing is read from them, because the box takes nothing. */
+/** Clients that go away unseen: nothing is read from them, because the box takes nothing, or there is nothing more to read. */
 import { describe, expect, it } from "vitest";
 import { cleanup, connect, type Peer, rawServer, stalled, startEngine } from "./testing.fixture.js";
 import { isSecure, useTls } from "./transport.fixture.js";
@@ -54,6 +54,19 @@ for (const secure of [false, true]) {
 		});
 	});
 }
+
+it("a client whose reset comes together with its request is not taken for one that has half-closed", async () => {
+	const box = await rawServer(() => {});
+	const { port, engine, records } = await startEngine(box.port, { timeouts: OFF });
+	const client = await connect(port);
+	// A head that is not finished: from here on the engine reads, and in one turn sees both of what follows.
+	client.write("GET / HTTP/1.1\r\nHost: t\r\n");
+	await expect.poll(() => engine.stats().clients).toBe(1);
+	client.socket.write("\r\n");
+	client.socket.resetAndDestroy();
+	await expect.poll(() => engine.stats(), { timeout: 10_000 }).toMatchObject({ clients: 0, upstreams: 0 });
+	expect(records).toMatchObject([{ status: 0, outcome: "aborted" }]);
+});
 
 it("a client that stays is not disturbed by being looked after", async () => {
 	const box = await rawServer((peer) => void peer.socket.pause());
