@@ -3,37 +3,11 @@ import { join } from "node:path";
 import type { RunningPeer } from "./peers.js";
 import { cpuSeconds, memoryBytes, output } from "./process.js";
 import { atRate, closeAll, echoes, events, exchange, head, openMany, openWebSockets } from "./raw.js";
+import type { Case, Goal } from "./suite.js";
 import { ab, wrk } from "./tools.js";
-import { MEGABYTES, type World } from "./world.js";
+import { MEGABYTES } from "./world.js";
 
-export interface Measurement {
-	/** The figure that is compared. */
-	readonly value: number;
-	/** CPU of the peer per unit of work, in microseconds. */
-	readonly cpuMicros: number | undefined;
-	readonly errors: number;
-	/** Further figures to be printed and kept. */
-	readonly more?: Readonly<Record<string, number>>;
-}
-
-/** What our tunnel is to reach: a ratio to that peer, or without one a figure. At least, or where less is better at most. */
-export interface Goal {
-	readonly peer?: string;
-	readonly bound: number;
-}
-
-export interface Case {
-	readonly name: string;
-	readonly unit: string;
-	/** More is better; for latency and memory less is. */
-	readonly moreIsBetter: boolean;
-	readonly goals: readonly Goal[];
-	/** Measured once, on a process that has done nothing else: memory grows and stays. */
-	readonly fresh?: boolean;
-	/** A pipe has nothing to say here: it cannot keep a connection to the box for the next client. */
-	readonly notForPipes?: boolean;
-	measure(peer: RunningPeer, world: World, seconds: number): Promise<Measurement>;
-}
+type TunnelCase = Case<RunningPeer>;
 
 const BROWSER = [
 	"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
@@ -54,8 +28,8 @@ const BROWSER = [
 ];
 
 /** A figure as good as this many times nginx's. */
-const nginxTimes = (bound: number): readonly Goal[] => [{ peer: "nginx", bound }];
-const FAST: readonly Goal[] = [...nginxTimes(1), { peer: "caddy", bound: 4 }];
+const nginxTimes = (bound: number): readonly Goal[] => [{ of: "gangway", peer: "nginx", bound }];
+const FAST: readonly Goal[] = [...nginxTimes(1), { of: "gangway", peer: "caddy", bound: 4 }];
 
 interface Http {
 	readonly goals?: readonly Goal[];
@@ -71,14 +45,15 @@ interface Http {
 	readonly body?: string;
 }
 
-function requests(name: string, http: Http, tool: typeof wrk = wrk): Case {
+function requests(name: string, http: Http, tool: typeof wrk = wrk): TunnelCase {
 	const { goals = [], secure = false, connect = false, token = false, path = "/", connections = 32 } = http;
 	return {
 		name,
 		unit: "req/s",
 		moreIsBetter: true,
 		goals,
-		notForPipes: connect,
+		// It cannot keep a connection to the box for the next client.
+		without: connect ? ["floor"] : [],
 		measure: async (peer, { dir, privateBox }, seconds) => {
 			const url = secure ? `https://127.0.0.1:${peer.tlsPort}${path}` : `http://127.0.0.1:${peer.plainPort}${path}`;
 			const fields = [`Host: ${token ? peer.privateHost : peer.host}`, ...(http.fields ?? [])];
@@ -94,7 +69,7 @@ function requests(name: string, http: Http, tool: typeof wrk = wrk): Case {
 }
 
 /** Transfers of 100 MB with curl, one after the other on one connection. */
-function transfer(name: string, direction: "down" | "up", secure: boolean): Case {
+function transfer(name: string, direction: "down" | "up", secure: boolean): TunnelCase {
 	return {
 		name,
 		unit: "MB/s",
@@ -117,13 +92,13 @@ function transfer(name: string, direction: "down" | "up", secure: boolean): Case
 	};
 }
 
-function memory(name: string, kind: "keep-alive" | "websocket", secure: boolean, most: number): Case {
+function memory(name: string, kind: "keep-alive" | "websocket", secure: boolean, most: number): TunnelCase {
 	const count = 4000;
 	return {
 		name,
 		unit: "KiB each",
 		moreIsBetter: false,
-		goals: [{ bound: most }],
+		goals: [{ of: "gangway", bound: most }],
 		fresh: true,
 		measure: async (peer) => {
 			const openSome = async (some: number) => {
@@ -147,7 +122,7 @@ function memory(name: string, kind: "keep-alive" | "websocket", secure: boolean,
 	};
 }
 
-const latency: Case = {
+const latency: TunnelCase = {
 	name: "latency-1000",
 	unit: "ms p99",
 	moreIsBetter: false,
@@ -166,7 +141,7 @@ const latency: Case = {
 	},
 };
 
-const websocket: Case = {
+const websocket: TunnelCase = {
 	name: "websocket-echo",
 	unit: "msg/s",
 	moreIsBetter: true,
@@ -183,7 +158,7 @@ const websocket: Case = {
 
 const EVENT_BYTES = 98 + 6;
 
-const sse: Case = {
+const sse: TunnelCase = {
 	name: "sse-1000",
 	unit: "events/s",
 	moreIsBetter: true,
@@ -199,7 +174,7 @@ const sse: Case = {
 	},
 };
 
-export const CASES: readonly Case[] = [
+export const CASES: readonly TunnelCase[] = [
 	requests("get", { goals: FAST }),
 	requests("get-browser", { fields: BROWSER, goals: FAST }),
 	requests("get-token", { token: true, goals: FAST }),

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePorts, NODE, startProcess } from "./process.js";
+import type { Peer, Stoppable } from "./suite.js";
 import type { World } from "./world.js";
 
 export interface RunningPeer {
@@ -15,16 +16,9 @@ export interface RunningPeer {
 	/** The authority that is open only to `World.privateBox.token`. */
 	readonly privateHost: string;
 	readonly pid: number;
-	stop(): Promise<void>;
 }
 
-export interface Peer {
-	readonly name: string;
-	/** A pipe: one connection to the box for each of the client, for good or ill. Left out where that is the point. */
-	readonly pipe?: boolean;
-	/** A process of its own each time. Undefined where it is not installed. */
-	start(world: World): Promise<RunningPeer | undefined>;
-}
+type TunnelPeer = Peer<RunningPeer>;
 
 const HOST = "bench.localhost";
 const PRIVATE_HOST = "private.localhost";
@@ -78,7 +72,7 @@ http {
 `;
 }
 
-const nginx: Peer = {
+const nginx: TunnelPeer = {
 	name: "nginx",
 	start: async (world) => {
 		const config = join(world.dir, "nginx.conf");
@@ -121,7 +115,7 @@ backend live
 `;
 }
 
-const haproxy: Peer = {
+const haproxy: TunnelPeer = {
 	name: "haproxy",
 	start: async (world) => {
 		const config = join(world.dir, "haproxy.cfg");
@@ -185,7 +179,7 @@ ${site}
 `;
 }
 
-const caddy: Peer = {
+const caddy: TunnelPeer = {
 	name: "caddy",
 	start: async (world) => {
 		const config = join(world.dir, "Caddyfile");
@@ -202,7 +196,7 @@ const caddy: Peer = {
 };
 
 /** A Node program of ours in a process of its own. */
-function node(name: string, script: string): Peer {
+function node(name: string, script: string): TunnelPeer {
 	return {
 		name,
 		start: async (world) => {
@@ -221,7 +215,7 @@ async function program(
 	command: readonly string[],
 	configure: (plain: number, tls: number) => readonly string[],
 	env: NodeJS.ProcessEnv = {},
-): Promise<RunningPeer | undefined> {
+): Promise<(RunningPeer & Stoppable) | undefined> {
 	if (!existsSync(command[0] ?? "")) return undefined;
 	const [plainPort = 0, tlsPort = 0] = await freePorts(2);
 	const args = configure(plainPort, tlsPort);
@@ -230,7 +224,7 @@ async function program(
 }
 
 /** The daemon with everything around the engine: routing by name, credentials, accounting, logs. */
-const gangway: Peer = {
+const gangway: TunnelPeer = {
 	name: "gangway",
 	start: async ({ gangway, box, privateBox, upstreamPort, livePort }) => {
 		await gangway.restart();
@@ -250,12 +244,11 @@ const gangway: Peer = {
 	},
 };
 
-/** The first one is what the others are compared with. */
-export const PEERS: readonly Peer[] = [
+export const PEERS: readonly TunnelPeer[] = [
 	nginx,
 	gangway,
 	node("engine", "./peer-engine.js"),
-	{ ...node("floor", "./peer-floor.js"), pipe: true },
+	node("floor", "./peer-floor.js"),
 	haproxy,
 	caddy,
 	node("undici", "./peer-undici.js"),

@@ -1,5 +1,5 @@
 /** Child processes of a run: started, watched for CPU and memory, and stopped by their own id. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import * as net from "node:net";
 
@@ -11,6 +11,14 @@ process.once("exit", () => {
 
 /** Node with the options that a look inside needs: `BENCH_NODE_OPTIONS="--cpu-prof --cpu-prof-dir=/tmp/profiles"`. */
 export const NODE: readonly string[] = [process.execPath, ...(process.env.BENCH_NODE_OPTIONS?.split(" ") ?? [])];
+
+/** Starts a program that ends at the latest when we do. */
+export function launch(command: string, args: readonly string[], options: SpawnOptions): ChildProcess {
+	const child = spawn(command, args, options);
+	running.add(child);
+	child.once("close", () => running.delete(child));
+	return child;
+}
 
 export interface Started {
 	readonly pid: number;
@@ -24,8 +32,7 @@ export async function startProcess(
 	env: NodeJS.ProcessEnv = {},
 ): Promise<Started> {
 	const [file = "", ...args] = command;
-	const child = spawn(file, args, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
-	running.add(child);
+	const child = launch(file, args, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...env } });
 	let errors = "";
 	child.stderr?.on("data", (chunk: Buffer) => {
 		errors = (errors + chunk.toString()).slice(-4000);
@@ -34,7 +41,6 @@ export async function startProcess(
 	let ended = false;
 	void gone.then(() => {
 		ended = true;
-		running.delete(child);
 	});
 	for (const port of ports) {
 		for (let attempt = 0; !(await answers(port)); attempt++) {
@@ -128,18 +134,16 @@ export function memoryBytes(pid: number): number {
 /** Runs a program to its end and returns what it printed. */
 export async function output(command: string, args: readonly string[]): Promise<string> {
 	return await new Promise((resolve, reject) => {
-		const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
-		running.add(child);
+		const child = launch(command, args, { stdio: ["ignore", "pipe", "pipe"] });
 		let [text, errors] = ["", ""];
-		child.stdout.on("data", (chunk: Buffer) => {
+		child.stdout?.on("data", (chunk: Buffer) => {
 			text += chunk.toString();
 		});
-		child.stderr.on("data", (chunk: Buffer) => {
+		child.stderr?.on("data", (chunk: Buffer) => {
 			errors += chunk.toString();
 		});
 		child.once("error", reject);
 		child.once("close", (code) => {
-			running.delete(child);
 			if (code === 0) resolve(text);
 			else reject(new Error(`${command} ended with ${code}: ${errors}${text}`));
 		});

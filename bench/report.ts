@@ -1,6 +1,6 @@
 /** What was measured, as figures to keep, lines to watch and tables to read. */
-import type { Case, Goal, Measurement } from "./cases.js";
-import { median, type Ratio, ratioOf } from "./statistics.js";
+import { differenceOf, median, type Ratio, ratioOf } from "./statistics.js";
+import type { Figure, Goal, Measurement } from "./suite.js";
 
 export interface About {
 	readonly when: string;
@@ -32,15 +32,13 @@ export interface CaseReport {
 }
 
 interface GoalReport {
+	readonly of: string;
 	readonly text: string;
 	readonly reached: boolean;
 }
 
-/** The peer that has goals. */
-const OURS = "gangway";
-
 /** `measured`: by peer, one measurement per round; the first peer is what the others are compared with. */
-export function reportOf(one: Case, measured: ReadonlyMap<string, readonly Measurement[]>): CaseReport {
+export function reportOf(one: Figure, measured: ReadonlyMap<string, readonly Measurement[]>): CaseReport {
 	const values = new Map([...measured].map(([peer, rounds]) => [peer, rounds.map(({ value }) => value)]));
 	const [first = []] = values.values();
 	const rows = [...measured].map(([peer, rounds]): Row => {
@@ -66,15 +64,24 @@ function medianOf(rounds: readonly Measurement[], name: string): number {
 }
 
 /** Undefined where a side of the comparison was not measured. */
-function judged(one: Case, goal: Goal, values: ReadonlyMap<string, readonly number[]>): GoalReport | undefined {
-	const ours = values.get(OURS);
+function judged(one: Figure, goal: Goal, values: ReadonlyMap<string, readonly number[]>): GoalReport | undefined {
+	const ours = values.get(goal.of);
 	const theirs = goal.peer === undefined ? undefined : values.get(goal.peer);
 	if (ours === undefined || (goal.peer !== undefined && theirs === undefined)) return undefined;
-	const figure = theirs === undefined ? median(ours) : (ratioOf(ours, theirs)?.[0] ?? Number.NaN);
-	const sign = one.moreIsBetter ? "≥" : "≤";
-	const text = goal.peer === undefined ? `${sign} ${goal.bound}` : `${sign} ${goal.bound} × ${goal.peer}`;
+	const figure = compared(goal, ours, theirs) ?? Number.NaN;
 	const reached = one.moreIsBetter ? figure >= goal.bound : figure <= goal.bound;
-	return { text: `${text}: ${reached ? "reached" : "not reached"} (${shown(figure)})`, reached };
+	const text = `${goal.of} ${one.moreIsBetter ? "≥" : "≤"} ${boundText(goal)}`;
+	return { of: goal.of, text: `${text}: ${reached ? "reached" : "not reached"} (${shown(figure)})`, reached };
+}
+
+function compared({ as }: Goal, ours: readonly number[], theirs: readonly number[] | undefined): number | undefined {
+	if (theirs === undefined) return median(ours);
+	return as === "difference" ? differenceOf(ours, theirs) : ratioOf(ours, theirs)?.[0];
+}
+
+function boundText({ peer, bound, as }: Goal): string {
+	if (peer === undefined) return String(bound);
+	return as === "difference" ? `${peer} + ${bound}` : `${bound} × ${peer}`;
 }
 
 /** What is printed while a run goes on. */
@@ -88,33 +95,20 @@ export function lines({ name, unit, rows, goals }: CaseReport): string {
 	return [`\n${name} (${unit})`, ...text, ...goals.map((goal) => `  goal ${goal.text}`)].join("\n");
 }
 
-/** A run as a document of two tables: ours with its goals, and all peers. */
-export function markdown(about: About, cases: readonly CaseReport[]): string {
+/** A run as a document: a table for each of ours with its goals, and one of all peers. */
+export function markdown(about: About, command: string, ours: readonly string[], cases: readonly CaseReport[]): string {
 	const peers = [...new Set(cases.flatMap(({ rows }) => rows.map(({ peer }) => peer)))];
 	const [base = ""] = peers;
 	return `# The latest full run
 
-Made by \`npm run bench -- --all\`; [README.md](../README.md) says how to read it. Commit ${about.commit}, ${about.when.slice(0, 10)}, node ${about.node},
+Made by \`${command}\`; [README.md](../README.md) says how to read it. Commit ${about.commit}, ${about.when.slice(0, 10)}, node ${about.node},
 ${about.cpu}, ${about.cores} cores shared by load generator, proxy and box; medians of ${about.rounds} rounds of ${about.seconds} s.
 
-## ${OURS} and ${base}
-
-${table(
-	["case", "unit", base, OURS, `ratio to ${base} (smallest–largest)`, `CPU µs ${base}`, `CPU µs ${OURS}`, "goals"],
-	cases.map(({ name, unit, rows, goals }) => {
-		const theirs = rows.find(({ peer }) => peer === base);
-		const ours = rows.find(({ peer }) => peer === OURS);
-		return [
-			...[name, unit, shownRow(theirs), shownRow(ours), shownRatio(ours?.ratio)],
-			...[shown(theirs?.cpuMicros), shown(ours?.cpuMicros)],
-			goals.map(({ text }) => text).join("; "),
-		];
-	}),
-)}
+${ours.map((peer) => comparison(peer, base, cases)).join("\n\n")}
 
 ## All peers
 
-The ratio to ${base}, then the CPU in µs per unit of work. The floor is no proxy: see there.
+The ratio to ${base}, then the CPU in µs per unit of work.
 
 ${table(
 	["case", ...peers],
@@ -127,6 +121,23 @@ ${table(
 	]),
 )}
 `;
+}
+
+function comparison(peer: string, base: string, cases: readonly CaseReport[]): string {
+	const head = ["case", "unit", base, peer, `ratio to ${base} (smallest–largest)`, `CPU µs ${base}`, `CPU µs ${peer}`];
+	const rows = cases.map(({ name, unit, rows, goals }) => {
+		const theirs = rows.find((row) => row.peer === base);
+		const ours = rows.find((row) => row.peer === peer);
+		return [
+			...[name, unit, shownRow(theirs), shownRow(ours), shownRatio(ours?.ratio)],
+			...[shown(theirs?.cpuMicros), shown(ours?.cpuMicros)],
+			goals
+				.filter(({ of }) => of === peer)
+				.map(({ text }) => text)
+				.join("; "),
+		];
+	});
+	return `## ${peer} and ${base}\n\n${table([...head, "goals"], rows)}`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

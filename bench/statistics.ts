@@ -12,3 +12,8 @@ export function ratioOf(values: readonly number[], base: readonly number[]): Rat
 	const ratios = values.map((value, i) => value / base[i]!).filter(Number.isFinite);
 	return ratios.length === 0 ? undefined : [median(ratios), Math.min(...ratios), Math.max(...ratios)];
 }
+
+/** The median of what each value has more than the other of its pair. */
+export function differenceOf(values: readonly number[], base: readonly number[]): number {
+	return median(values.map((value, i) => value - base[i]!).filter(Number.isFinite));
+}

@@ -3,5 +3,5 @@
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
-setup sudo curl procps python3 chromium nginx caddy
+setup sudo curl procps python3 chromium nginx caddy sshfs
 exec node_modules/.bin/vitest run "$@"

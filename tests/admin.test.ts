@@ -43,7 +43,7 @@ test("users, teams, members and keys, by name", async () => {
 
 	const list = await admin("member", "list", "red");
 	expect(String(list.stdout)).toMatch(
-		new RegExp(`^USER_ID +NAME  ROLE   CREATE_TIME_MS\n${user.id}  ann   admin  20\\d\\d-.*Z\n$`),
+		new RegExp(`^USER_ID +NAME  ROLE   CREATE_TIME\n${user.id}  ann   admin  20\\d\\d-.*Z\n$`),
 	);
 	expect(await json("team", "update", "red", "--passthrough", "off")).toMatchObject({ passthrough_enabled: false });
 	expect(await json("user", "rename", "ann", "anna")).toMatchObject({ name: "anna" });

@@ -40,7 +40,7 @@ test("who got a devbox's key, and the session that was opened with it", async ()
 	const [fetched] = await events("--devbox", box.id, "--user", "admin", "--since", "1h");
 	expect(fetched).toMatchObject({ action: "devbox_key.fetched", peer_address: "127.0.0.1" });
 	const text = String((await audit("--action", "devbox_key.fetched")).stdout);
-	expect(text).toMatch(/^AT_MS +ACTION +OUTCOME +USER +DEVBOX_ID +PEER_ADDRESS +DURATION +DETAILS\n/);
+	expect(text).toMatch(/^AT +ACTION +OUTCOME +USER +DEVBOX_ID +PEER_ADDRESS +DURATION +DETAILS\n/);
 	expect(text).toMatch(new RegExp(`devbox_key.fetched +ok +admin +${box.id} +127.0.0.1 +- +{}\n`));
 });
 

@@ -245,7 +245,8 @@ describe("a start that cannot be", () => {
 
 	test("a port that is taken", async () => {
 		const taken = String(daemon.endpoints.http_port);
-		const stderr = await refusal([], { GANGWAY_TLS_PORT: "0", GANGWAY_HTTP_PORT: taken, GANGWAY_RUNTIME: "linux" });
+		const ports = { GANGWAY_TLS_PORT: "0", GANGWAY_HTTP_PORT: taken, GANGWAY_SSH_PORT: "0" };
+		const stderr = await refusal([], { ...ports, GANGWAY_RUNTIME: "linux" });
 		const said = stderr.split("\n").filter((line) => line.startsWith("gangway: "));
 		expect(said).toEqual([expect.stringMatching(`GANGWAY_HTTP_PORT: port ${taken} is taken`)]);
 	});

@@ -134,11 +134,18 @@ describe.each(["passthrough", "gateway"] as const)("%s:", (way) => {
 			return { session, resize };
 		}
 
-		test("has the client's size and type, and follows its size", async () => {
-			const { session, resize } = await terminal(
-				// Asked for again and again: stty changes rows and columns one after the other, and shells lose signals in between.
-				`echo "began $(stty size) $TERM"; until [ "$(stty size)" = "50 132" ]; do sleep 0.05; done; echo "resized $(stty size)"; exit 7`,
-			);
+		test("has the client's size and type; a program in the box is signalled when the window changes", async () => {
+			// Blocked, a signal waits until it is asked for: none is lost. stty changes rows and columns one after the other.
+			const program = `
+				import os, signal, sys
+				def size(): return tuple(reversed(os.get_terminal_size()))
+				signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])
+				print("began", *size(), os.environ["TERM"], flush=True)
+				while True:
+				    signal.sigwait([signal.SIGWINCH])
+				    print("resized", *size(), flush=True)
+				    if size() == (50, 132): sys.exit(7)`.replaceAll("\n\t\t\t\t", "\n");
+			const { session, resize } = await terminal(`python3 -c '${program}'`);
 			await session.sees(/began 24 80 xterm-256color/);
 			resize(50, 132);
 			await session.sees(/resized 50 132/);

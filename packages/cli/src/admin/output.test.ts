@@ -21,3 +21,10 @@ test("a name commands no terminal", () => {
 	expect(json).toContain(shown);
 	expect(JSON.parse(json)).toEqual({ rows });
 });
+
+test("times are dates for people, milliseconds for programs", () => {
+	const key = { id: "key_1", create_time_ms: 0 };
+	expect(printed(() => printFields("text", key))).toBe("id           key_1\ncreate_time  1970-01-01T00:00:00.000Z");
+	expect(printed(() => printRows("text", {}, [key], ["create_time_ms"]))).toBe("CREATE_TIME\n1970-01-01T00:00:00.000Z");
+	expect(printed(() => printFields("json", key))).toBe(JSON.stringify(key, null, "\t"));
+});

@@ -14,7 +14,7 @@ export function printRows(
 		return;
 	}
 	const lines = [
-		columns.map((column) => column.toUpperCase()),
+		columns.map((column) => label(column).toUpperCase()),
 		...rows.map((row) => columns.map((c) => cell(c, row[c]))),
 	];
 	const widths = columns.map((_, n) => Math.max(...lines.map((line) => (line[n] as string).length)));
@@ -28,13 +28,18 @@ export function printFields(format: OutputFormat, answer: Row): void {
 		printJson(answer);
 		return;
 	}
-	const width = Math.max(...Object.keys(answer).map((name) => name.length));
-	for (const [name, value] of Object.entries(answer)) print(`${name.padEnd(width)}  ${cell(name, value)}`);
+	const width = Math.max(...Object.keys(answer).map((name) => label(name).length));
+	for (const [name, value] of Object.entries(answer)) print(`${label(name).padEnd(width)}  ${cell(name, value)}`);
 }
 
 /** That something without an answer is done. */
 export function printDone(format: OutputFormat, text: string): void {
 	print(format === "json" ? "{}" : text);
+}
+
+/** People read times as dates, not as the milliseconds of which the API's names tell. */
+function label(name: string): string {
+	return name.replace(/_ms$/, "");
 }
 
 function cell(name: string, value: unknown): string {

@@ -127,7 +127,7 @@ describe("a store that fails", () => {
 		const mend = await breakStore();
 		audit.record({ ...fetched, details: { n: 1 } });
 		await expect(audit.write({ ...fetched, details: { n: 2 } })).rejects.toMatchObject({ code: "unavailable" });
-		expect(audit.lost).toEqual({ store_failed: 2, too_many_waiting: 0, too_many_refusals: 0 });
+		expect(audit.lost).toEqual({ store_failed: 2, too_many_waiting: 0, too_many_a_minute: 0 });
 		const logged = logLines.map((line) => JSON.parse(line)).map(({ loss, auditEvent }) => [loss, auditEvent.details]);
 		expect(logged).toEqual([
 			["store_failed", '{"n":1}'],
@@ -148,12 +148,22 @@ describe("a store that fails", () => {
 test("strangers cannot fill the disk, or crowd others out, with what is denied to them", async () => {
 	for (let n = 0; n < 20_000; n++) audit.record(denied);
 	audit.record(fetched);
+	audit.record({ ...denied, action: "api.denied" });
+	expect(await actions({ action: "api" })).toEqual(["api.denied"]);
 	expect(await actions({ action: "devbox_key" })).toEqual(["devbox_key.fetched"]);
 	expect(await actions({ action: "ssh" })).toHaveLength(600);
-	expect(audit.lost).toMatchObject({ too_many_refusals: 19_400, too_many_waiting: 0 });
+	expect(audit.lost).toMatchObject({ too_many_a_minute: 19_400, too_many_waiting: 0 });
 	vi.setSystemTime(Date.now() + 60_000);
 	audit.record(denied);
 	expect(await actions({ action: "ssh" })).toHaveLength(601);
+});
+
+test("strangers cannot fill the disk by knocking at a devbox's sshd, which knows them or not", async () => {
+	const session: AuditEvent = { action: "passthrough.session", actor: { peerAddress: "192.0.2.7" }, devboxId: "dbx_1" };
+	for (let n = 0; n < 700; n++) audit.record(session);
+	expect(await actions({ action: "passthrough" })).toHaveLength(600);
+	for (let n = 0; n < 700; n++) audit.record({ action: "devbox_key.rotated", devboxId: "dbx_1" });
+	expect(await actions({ action: "devbox_key" })).toHaveLength(700);
 });
 
 describe("a question", () => {

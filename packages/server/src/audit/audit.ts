@@ -34,7 +34,7 @@ export interface AuditQuery {
 }
 
 /** Why an event was not stored. */
-type Loss = "store_failed" | "too_many_waiting" | "too_many_refusals";
+type Loss = "store_failed" | "too_many_waiting" | "too_many_a_minute";
 
 interface Waiting {
 	readonly row: AuditEventRow;
@@ -47,10 +47,10 @@ const batchSize = 100;
 /** Events that wait for the store; more are only logged. */
 const maxWaiting = 10_000;
 /**
- * Denials and failures per minute, which strangers can cause: more are only logged, so that they neither fill the disk
- * nor take the place of what happened.
+ * Of each action so many a minute that strangers can cause: more are only logged, so that they neither fill the disk nor
+ * take the place of what happened. Not of all together: whoever knocks at one door must not hide what is denied at another.
  */
-const maxRefusals = 600;
+const maxByStrangers = 600;
 const minuteMs = 60_000;
 const sweepMs = 60 * minuteMs;
 const dayMs = 24 * 60 * minuteMs;
@@ -60,8 +60,8 @@ export class Audit implements AuditSink {
 	readonly #options: AuditOptions;
 	readonly #now: () => number;
 	readonly #nextUlid = monotonicFactory();
-	readonly #lost: Record<Loss, number> = { store_failed: 0, too_many_waiting: 0, too_many_refusals: 0 };
-	readonly #refusals = { minute: 0, count: 0 };
+	readonly #lost: Record<Loss, number> = { store_failed: 0, too_many_waiting: 0, too_many_a_minute: 0 };
+	readonly #byStrangers = { minute: 0, counts: new Map<string, number>() };
 	#waiting: Waiting[] = [];
 	/** One flush after the other. Never rejects. */
 	#flushes: Promise<void> = Promise.resolve();
@@ -80,7 +80,7 @@ export class Audit implements AuditSink {
 
 	record(event: AuditEvent): void {
 		const row = this.#row(event);
-		if (row.outcome !== "ok" && this.#tooManyRefusals(row.at_ms)) this.#lose([row], "too_many_refusals");
+		if (canBeStrangers(row) && this.#tooMany(row)) this.#lose([row], "too_many_a_minute");
 		else if (this.#waiting.length >= maxWaiting) this.#lose([row], "too_many_waiting");
 		else this.#enqueue({ row });
 	}
@@ -173,16 +173,25 @@ export class Audit implements AuditSink {
 		}
 	}
 
-	#tooManyRefusals(nowMs: number): boolean {
-		const minute = Math.floor(nowMs / minuteMs);
-		if (minute !== this.#refusals.minute) Object.assign(this.#refusals, { minute, count: 0 });
-		return ++this.#refusals.count > maxRefusals;
+	#tooMany({ action, at_ms }: AuditEventRow): boolean {
+		const { counts } = this.#byStrangers;
+		const minute = Math.floor(at_ms / minuteMs);
+		if (minute !== this.#byStrangers.minute) counts.clear();
+		this.#byStrangers.minute = minute;
+		const count = (counts.get(action) ?? 0) + 1;
+		counts.set(action, count);
+		return count > maxByStrangers;
 	}
 
 	#lose(rows: readonly AuditEventRow[], loss: Loss, err?: unknown): void {
 		this.#lost[loss] += rows.length;
 		for (const auditEvent of rows) this.#options.log.error({ err, auditEvent, loss }, "an audit event was not stored");
 	}
+}
+
+/** Nobody had to be let in for it: it was denied, or somebody came whom nobody here knows. */
+function canBeStrangers({ outcome, peer_address, user_id }: AuditEventRow): boolean {
+	return outcome !== "ok" || (peer_address !== null && user_id === null);
 }
 
 function matching(action: string): readonly string[] {

@@ -28,7 +28,8 @@ export async function logIn(
 	const client = new Client();
 	const loggedIn = new Promise<void>((resolve, reject) => {
 		client
-			.on("ready", () => {
+			// Once: a hostile sshd may let us in again and again.
+			.once("ready", () => {
 				ready?.(client, socket);
 				resolve();
 			})

@@ -3,8 +3,8 @@ import ssh2, { type AuthContext, type Connection, type PublicKeyAuthContext } fr
 import type { Denial, Grant, PresentedKey, Registers } from "./access.js";
 import { authorize, devboxIdOfUsername } from "./authorize.js";
 
-/** OpenSSH's agents may offer a good many keys before the right one. */
-const maxAttempts = 20;
+/** OpenSSH's agents may offer a good many keys before the right one. The first is "none", to learn what there is. */
+const maxAttempts = 21;
 const keyTypes = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
 
 export interface AuthenticationEvents {
@@ -46,8 +46,7 @@ export class Authentication {
 	}
 
 	#attempt(context: AuthContext): void {
-		// Every client begins with "none", to learn what there is.
-		if (context.method !== "none" && ++this.#attempts > maxAttempts) {
+		if (++this.#attempts > maxAttempts) {
 			this.#events.tooManyAttempts();
 			return;
 		}

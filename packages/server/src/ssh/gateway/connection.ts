@@ -10,7 +10,7 @@ import { Authentication, type RefusedAttempts } from "./authentication.js";
 import { authorize, devboxIdOfUsername } from "./authorize.js";
 import type { Channel } from "./channels.js";
 import { type DisconnectReason, disconnectReasons } from "./messages.js";
-import { disconnect } from "./packets.js";
+import { disconnect, limitUnsent } from "./packets.js";
 import { Relay } from "./relay.js";
 
 export interface ConnectionOptions {
@@ -70,6 +70,7 @@ export class GatewayConnection {
 	/** ssh2 has read the client's version. */
 	attach(connection: Connection): void {
 		this.#connection = connection;
+		limitUnsent(this.#socket);
 		connection.on("error", (error) => {
 			this.#options.log.debug({ err: error, address: this.#address }, "an SSH connection failed");
 			this.#socket.destroy();
@@ -179,8 +180,10 @@ export class GatewayConnection {
 		});
 	}
 
-	async #mayEnter({ key, devboxId }: Grant): Promise<boolean> {
-		return typeof (await authorize(this.#options, key, devboxId)) !== "string";
+	/** By the same upload of the key: who deleted it has put an end to this, whoever uploads it next. */
+	async #mayEnter({ key, devboxId, sshKeyId }: Grant): Promise<boolean> {
+		const outcome = await authorize(this.#options, key, devboxId);
+		return typeof outcome !== "string" && outcome.sshKeyId === sshKeyId;
 	}
 
 	async #openBox(devboxId: string, relay: Relay): Promise<void> {

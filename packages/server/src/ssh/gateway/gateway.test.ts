@@ -104,6 +104,14 @@ describe("what is asked again", () => {
 		world.gateway.recheck("usr_a");
 		expect(await said).toBe("access to this devbox was withdrawn");
 	});
+
+	test("a key that was deleted and is somebody else's now keeps nobody in", async () => {
+		const world = await World.start();
+		const said = farewell(await world.logIn());
+		world.owner = { ...world.owner!, sshKeyId: "sshk_b", userId: "usr_b" };
+		world.gateway.recheck("usr_a");
+		expect(await said).toBe("access to this devbox was withdrawn");
+	});
 });
 
 describe("relaying", () => {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
-import type { Client } from "ssh2";
+import { Client } from "ssh2";
 import { describe, expect, test, vi } from "vitest";
 import { readAll, World } from "./gateway.fixture.js";
 import { messages } from "./messages.js";
@@ -25,6 +25,16 @@ function packet(payload: Buffer): Buffer {
 	head.writeUInt32BE(1 + payload.length + padding);
 	head.writeUInt8(padding, 4);
 	return Buffer.concat([head, payload, Buffer.alloc(padding)]);
+}
+
+/** A client that sends what it likes. */
+function sender(client: Client): PacketLink {
+	return new PacketLink(client, socketOf(client), { message: () => {}, flow: () => {} });
+}
+
+/** Strings as messages have them. */
+function fields(...texts: readonly string[]): Buffer[] {
+	return texts.map((text) => Buffer.concat([Buffer.of(0, 0, 0, text.length), Buffer.from(text)]));
 }
 
 describe("before a login", () => {
@@ -56,6 +66,43 @@ describe("before a login", () => {
 		expect(world.audit.events.filter(({ outcome }) => outcome !== undefined)).toEqual([]);
 	});
 
+	/** A stranger with encryption, who can ask for a login; what it asks is up to the test. */
+	async function stranger(world: World): Promise<Client> {
+		const client = new Client();
+		client.on("error", () => {});
+		const socket = world.dial();
+		await new Promise<void>((resolve) => {
+			client.connect({ sock: socket, username: "nobody", strictVendor: false, authHandler: () => resolve() });
+		});
+		return client;
+	}
+
+	test("asking what logins there are is an attempt, too", async () => {
+		const world = await World.start();
+		const client = await stranger(world);
+		const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));
+		const link = sender(client);
+		for (let n = 0; n < 25; n++)
+			link.send(Buffer.concat([Buffer.of(50), ...fields("nobody", "ssh-connection", "none")]));
+		await closed;
+		await expectServing(world);
+	});
+
+	test("a stranger that reads no answers is cut off", async () => {
+		const world = await World.start();
+		const client = await stranger(world);
+		const socket = socketOf(client);
+		const link = sender(client);
+		const question = Buffer.concat([Buffer.of(messages.globalRequest), ...fields("x"), Buffer.of(1)]);
+		socket.pause();
+		while (!socket.destroyed) {
+			for (let n = 0; n < 1_000; n++) link.send(question);
+			if (socket.writableNeedDrain) await Promise.race([once(socket, "drain"), once(socket, "close")]);
+		}
+		await vi.waitFor(() => expect(world.gateway.connections).toBe(0));
+		await expectServing(world);
+	});
+
 	test("a thousand connections of all that at once", async () => {
 		const world = await World.start({ loginGraceMs: 2_000 });
 		const kinds = [
@@ -79,11 +126,6 @@ describe("before a login", () => {
 });
 
 describe("after a login", () => {
-	/** A client that sends what it likes. */
-	function sender(client: Client) {
-		return new PacketLink(client, socketOf(client), { message: () => {}, flow: () => {} });
-	}
-
 	test.each<[string, Buffer[]]>([
 		["a CHANNEL_OPEN that ends too early", [Buffer.of(messages.channelOpen, 0, 0, 0, 9, 1)]],
 		["a length beyond the message", [Buffer.of(messages.channelOpen, 0xff, 0xff, 0xff, 0xff)]],
@@ -112,6 +154,33 @@ describe("after a login", () => {
 			link.send(Buffer.concat([Buffer.of(messages.globalRequest), Buffer.alloc(30_000)]));
 		await vi.waitFor(() => expect(socket.writableNeedDrain).toBe(true));
 		expect(process.memoryUsage().rss - before).toBeLessThan(100_000_000);
+	});
+
+	test("a message in the middle of one's own key exchange ends the connection", async () => {
+		const world = await World.start();
+		const client = await world.logIn();
+		const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));
+		const { _protocol } = client as unknown as {
+			_protocol: { rekey(): void; _kexinit: unknown; _strictMode: boolean };
+		};
+		const link = sender(client);
+		_protocol.rekey();
+		_protocol._kexinit = undefined;
+		link.send(channelOpen("session", 0));
+		await closed;
+		await expectServing(world);
+	});
+
+	test("who lets more wait than anybody needs is cut off", async () => {
+		const world = await World.start();
+		const client = await world.logIn();
+		const socket = socketOf(client);
+		const link = sender(client);
+		socket.pause();
+		const closed = once(socket, "close");
+		for (let n = 0; n < 10_000 && !socket.destroyed; n++) link.send(Buffer.alloc(30_000));
+		await closed;
+		await expectServing(world);
 	});
 
 	test("a peer that never finishes a key exchange only stops itself", async () => {

@@ -33,6 +33,8 @@ interface PayloadReader {
 const firstConnectionMessage = 80;
 /** What ssh2 sees in the place of a message that was taken. */
 const ignored = Buffer.from([messages.ignore]);
+/** Whoever lets more than this wait for them is cut off. What `blocked` leaves room for is far less. */
+const maxUnsentBytes = 4 * 1024 * 1024;
 
 export interface PacketLinkEvents {
 	/** A message of the connection protocol. Its bytes are only valid during the call. */
@@ -44,6 +46,13 @@ export interface PacketLinkEvents {
 /** The TCP or TLS connection under a connection of ssh2's. */
 export function socketOf(peer: Client | Connection): Socket {
 	return (peer as unknown as { readonly _sock: Socket })._sock;
+}
+
+/** Ends a connection whose peer has us answer and reads no answers: ssh2 writes them all the same. */
+export function limitUnsent(socket: Socket): void {
+	socket.on("data", () => {
+		if (socket.writableLength > maxUnsentBytes) socket.destroy();
+	});
 }
 
 /** Tells the peer why, and ends the connection as soon as that is sent. At any time; twice is fine. */
@@ -73,6 +82,8 @@ export class PacketLink {
 	readonly #events: PacketLinkEvents;
 	/** From the peer's KEXINIT until both use the new keys. */
 	#exchangingKeys = false;
+	/** In ssh2's queue. */
+	#queuedBytes = 0;
 	#blocked = false;
 	#reading = true;
 
@@ -104,8 +115,10 @@ export class PacketLink {
 			packet.set(payload);
 			this.#protocol._queue ??= [];
 			this.#protocol._queue.push(packet);
+			this.#queuedBytes += packet.length;
 		}
-		this.#lookAtFlow();
+		if (this.#socket.writableLength + this.#queuedBytes > maxUnsentBytes) this.#socket.destroy();
+		else this.#lookAtFlow();
 	}
 
 	/** Whether messages are read. Key exchanges are always: two peers that wait for one another's would do so for ever. */
@@ -121,12 +134,15 @@ export class PacketLink {
 			if (type === messages.kexInit) this.#setExchanging(true);
 			return payload;
 		}
+		// RFC 4253, section 7.1. It would get past `reading`.
+		if (this.#exchangingKeys) throw new RangeError("a message in the middle of a key exchange");
 		this.#events.message(payload);
 		return ignored;
 	}
 
 	#setExchanging(exchanging: boolean): void {
 		this.#exchangingKeys = exchanging;
+		if (!exchanging) this.#queuedBytes = 0;
 		this.#applyReading();
 		this.#lookAtFlow();
 	}
