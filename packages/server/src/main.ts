@@ -169,6 +169,7 @@ async function start(
 		ssh: {
 			connect: () => `${config.sshHost}:${ports.tlsPort}`,
 			gateway: () => ({ host: config.sshHost, port: ports.sshPort }),
+			gatewayHostKeys: hostKeys.publicKeys,
 			hostCa: devboxes.hostCaPublicKey,
 		},
 		version,

@@ -385,6 +385,7 @@ export async function fakeApi(options: Partial<ApiOptions> = {}) {
 		ssh: {
 			connect: () => "127.0.0.1:7443",
 			gateway: () => ({ host: "127.0.0.1", port: 7022 }),
+			gatewayHostKeys: ["ssh-ed25519 AAAA"],
 			hostCa: "ecdsa-sha2-nistp256 AAAA",
 		},
 		version: "0.0.0-test",

@@ -68,7 +68,13 @@ describe("/metrics", () => {
 });
 
 test("/ is JSON for programs and leads people to the documentation", async () => {
-	expect((await ask("/")).json()).toMatchObject({ name: "gangway", docs: "/docs", ssh_connect: "127.0.0.1:7443" });
+	expect((await ask("/")).json()).toMatchObject({
+		name: "gangway",
+		docs: "/docs",
+		ssh_connect: "127.0.0.1:7443",
+		ssh_gateway: "127.0.0.1:7022",
+		ssh_gateway_host_keys: ["ssh-ed25519 AAAA"],
+	});
 	const browser = await ask("/", { accept: "text/html,*/*" });
 	expect([browser.statusCode, browser.headers.location]).toEqual([302, "/docs"]);
 });

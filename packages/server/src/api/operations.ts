@@ -15,6 +15,8 @@ export interface SshFacts {
 	readonly connect: () => string;
 	/** Where the SSH gateway is reached. */
 	readonly gateway: () => SshGateway;
+	/** OpenSSH public keys of the gateway. */
+	readonly gatewayHostKeys: readonly string[];
 	/** OpenSSH public key of the CA of all boxes' host certificates. */
 	readonly hostCa: string;
 }
@@ -76,6 +78,7 @@ function frontPage(app: App, { ssh, version }: OperationsOptions): void {
 	app.get("/", { schema: { hide: true } }, async (request, reply) => {
 		reply.header("vary", "accept");
 		if (request.headers.accept?.includes("text/html")) return reply.redirect("/docs");
+		const gateway = ssh.gateway();
 		return {
 			name: "gangway",
 			version,
@@ -83,6 +86,8 @@ function frontPage(app: App, { ssh, version }: OperationsOptions): void {
 			openapi: "/openapi.json",
 			ssh_connect: ssh.connect(),
 			ssh_host_ca: ssh.hostCa,
+			ssh_gateway: `${gateway.host}:${gateway.port}`,
+			ssh_gateway_host_keys: ssh.gatewayHostKeys,
 		};
 	});
 }

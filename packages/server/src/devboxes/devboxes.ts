@@ -453,12 +453,16 @@ export class Devboxes {
 		devboxId: string,
 		tunnel: Tunnel,
 	): Promise<void> {
-		const { authMode, wakeOnHttp, corsOrigins, loopbackPorts } = tunnel;
 		const details = {
-			auth_mode: authMode,
-			wake_on_http: wakeOnHttp,
-			cors_origins: corsOrigins,
-			loopback_ports: loopbackPorts.map(String),
+			auth_mode: tunnel.authMode,
+			http_keep_alive: tunnel.httpKeepAlive,
+			wake_on_http: tunnel.wakeOnHttp,
+			wake_mode: tunnel.wakeMode,
+			cors_origins: tunnel.corsOrigins,
+			loopback_ports: tunnel.loopbackPorts.map(String),
+			localhost_ports: Object.keys(tunnel.portRules).filter(
+				(port) => tunnel.portRules[port]?.hostHeader === "localhost",
+			),
 		};
 		return this.#options.audit.write({ action, actor, devboxId, details });
 	}
