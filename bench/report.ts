@@ -96,12 +96,12 @@ export function lines({ name, unit, rows, goals }: CaseReport): string {
 }
 
 /** A run as a document: a table for each of ours with its goals, and one of all peers. */
-export function markdown(about: About, command: string, ours: readonly string[], cases: readonly CaseReport[]): string {
+export function markdown(about: About, ours: readonly string[], cases: readonly CaseReport[]): string {
 	const peers = [...new Set(cases.flatMap(({ rows }) => rows.map(({ peer }) => peer)))];
 	const [base = ""] = peers;
 	return `# The latest full run
 
-Made by \`${command}\`; [README.md](../README.md) says how to read it. Commit ${about.commit}, ${about.when.slice(0, 10)}, node ${about.node},
+[README.md](../README.md) says how to read it. Commit ${about.commit}, ${about.when.slice(0, 10)}, node ${about.node},
 ${about.cpu}, ${about.cores} cores shared by load generator, proxy and box; medians of ${about.rounds} rounds of ${about.seconds} s.
 
 ${ours.map((peer) => comparison(peer, base, cases)).join("\n\n")}
