@@ -63,6 +63,10 @@ export async function startGangway(dir: string, certificate: string, key: string
 			GANGWAY_TLS_PORT: String(tlsPort),
 			GANGWAY_HTTP_PORT: String(plainPort),
 			GANGWAY_SSH_PORT: String(sshPort),
+			// All clients of the bench come from one address, and nginx and the others have no such limits.
+			GANGWAY_TUNNEL_ADDRESS_CONNECTIONS: "0",
+			GANGWAY_TUNNEL_ADDRESS_REQUESTS: "0",
+			GANGWAY_TUNNEL_REQUESTS: "0",
 			GANGWAY_SSH_ADDRESS_RATE: "0",
 			GANGWAY_TLS_CERT: certificate,
 			GANGWAY_TLS_KEY: key,

@@ -253,6 +253,14 @@ describe("what breaks", () => {
 		expect((await ssh.as(other.id).run("true")).stderr).toContain("Permission denied");
 	});
 
+	test("the daemon is stopped: a session that does not end by itself is told", async () => {
+		const session = await open(ssh);
+		await daemon.stop();
+		await session.ended;
+		expect(session.output).toContain("the gateway is stopping");
+		await daemon.start();
+	});
+
 	test("the daemon is killed in the middle of a copy: the box loses nothing, and the next start serves again", async () => {
 		const bytes = randomBytes(20_000_000);
 		const local = join(ssh.directory, "copied");

@@ -195,8 +195,8 @@ async function start(
 		},
 		log,
 	});
-	// Together: the calls that the API holds would keep the edge waiting until it cuts them.
-	closers.push(() => Promise.all([edge, tunnel, passthrough, gateway, api].map((part) => part.close(drain))));
+	// Together: the calls that the API holds would keep the edge waiting until it cuts them. The edge last: the others say why they end what it would only cut.
+	closers.push(() => Promise.all([tunnel, passthrough, gateway, api, edge].map((part) => part.close(drain))));
 	const ports = await edge.listen();
 	await runtime.setEdgePorts([ports.tlsPort, ports.httpPort, ports.sshPort]);
 	observe(metrics, { devboxes, edge, tunnel, limiter, passthrough, gateway, certificates, audit });

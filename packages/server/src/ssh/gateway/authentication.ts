@@ -50,7 +50,8 @@ export class Authentication {
 			this.#events.tooManyAttempts();
 			return;
 		}
-		if (context.method !== "publickey") {
+		// ssh2 lets a question through that ends before its key.
+		if (context.method !== "publickey" || context.key.data === undefined) {
 			context.reject(["publickey"]);
 			return;
 		}

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
+import pino from "pino";
 import { Client } from "ssh2";
 import { describe, expect, test, vi } from "vitest";
 import { readAll, World } from "./gateway.fixture.js";
@@ -88,17 +89,32 @@ describe("before a login", () => {
 		await expectServing(world);
 	});
 
+	test("a question that ends before its key is refused, and no error of ours", async () => {
+		const errors: unknown[] = [];
+		const log = pino({ level: "error" }, { write: (line) => errors.push(line) });
+		const world = await World.start({ log });
+		const client = await stranger(world);
+		const refused = new Promise<void>((resolve) => client.once("error", () => resolve()));
+		const text = fields("nobody", "ssh-connection", "publickey");
+		sender(client).send(Buffer.concat([Buffer.of(50), ...text, Buffer.of(0), ...fields("ssh-ed25519")]));
+		await refused;
+		await expectServing(world);
+		expect(errors).toEqual([]);
+	});
+
 	test("a stranger that reads no answers is cut off", async () => {
 		const world = await World.start();
 		const client = await stranger(world);
 		const socket = socketOf(client);
 		const link = sender(client);
 		const question = Buffer.concat([Buffer.of(messages.globalRequest), ...fields("x"), Buffer.of(1)]);
-		socket.pause();
-		while (!socket.destroyed) {
-			for (let n = 0; n < 1_000; n++) link.send(question);
-			if (socket.writableNeedDrain) await Promise.race([once(socket, "drain"), once(socket, "close")]);
-		}
+		const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+		const ask = () => {
+			while (!socket.destroyed && !socket.writableNeedDrain) link.send(question);
+		};
+		socket.pause().on("drain", ask);
+		ask();
+		await closed;
 		await vi.waitFor(() => expect(world.gateway.connections).toBe(0));
 		await expectServing(world);
 	});
