@@ -6,7 +6,8 @@ import * as net from "node:net";
 const running = new Set<ChildProcess>();
 
 process.once("exit", () => {
-	for (const child of running) child.kill("SIGKILL");
+	// Their workers, too: who is killed cannot end its own.
+	for (const child of running) for (const pid of family(child.pid ?? 0)) kill(pid);
 });
 
 /** Node with the options that a look inside needs: `BENCH_NODE_OPTIONS="--cpu-prof --cpu-prof-dir=/tmp/profiles"`. */
@@ -79,6 +80,14 @@ export async function freePorts(count: number): Promise<number[]> {
 	}
 	for (const server of servers) await new Promise((resolve) => server.close(resolve));
 	return ports;
+}
+
+function kill(pid: number): void {
+	try {
+		if (pid > 0) process.kill(pid, "SIGKILL");
+	} catch {
+		// Gone meanwhile.
+	}
 }
 
 /** A process and all below it that are in its session: a daemon's workers, and not the boxes it runs. */
