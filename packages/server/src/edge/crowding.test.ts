@@ -1,53 +1,10 @@
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
 import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import pino from "pino";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { Edge, type EdgeOptions, LocalCertificates, Names } from "./index.js";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { domain, useEdge } from "./edge.fixture.js";
 
-const log = pino({ level: "silent" });
-const domain = "gangway.localhost";
-const unused = () => {
-	throw new Error("not asked for here");
-};
-
-let dir: string;
-let certificates: LocalCertificates;
-
-beforeAll(async () => {
-	dir = mkdtempSync(join(tmpdir(), "gangway-edge-"));
-	const secrets = { get: async () => undefined, set: async () => {} };
-	certificates = await LocalCertificates.open({ domain, dataDir: dir, secrets, log });
-});
-afterAll(async () => {
-	await certificates.close();
-	rmSync(dir, { recursive: true, force: true });
-});
-
-async function start(options: Partial<EdgeOptions>) {
-	const edge = new Edge({
-		names: new Names({ domain, apiHosts: [] }),
-		bind: ["127.0.0.1"],
-		tlsPort: 0,
-		httpPort: 0,
-		sshPort: 0,
-		httpMode: "serve",
-		certificates,
-		handlers: {
-			api: (_request, response) => response.end("api"),
-			tunnel: { accept: unused, stream: unused },
-			passthrough: unused,
-			gateway: unused,
-		},
-		log,
-		...options,
-	});
-	onTestFinished(() => edge.close({ graceMs: 0 }));
-	return { edge, ...(await edge.listen()) };
-}
+const start = useEdge();
 
 async function dial(port: number, localAddress: string): Promise<Socket> {
 	const socket = connect({ port, host: "127.0.0.1", localAddress }).on("error", () => {});

@@ -1,53 +1,14 @@
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import pino from "pino";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { Edge, type EdgeHandlers, type EdgeLimits, LocalCertificates, Names } from "./index.js";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { answeredByApi, domain, unused, useEdge } from "./edge.fixture.js";
+import type { Edge, EdgeHandlers, EdgeLimits } from "./index.js";
 
-const log = pino({ level: "silent" });
-const domain = "gangway.localhost";
 const tunnelHost = `8080-abcdefghijklmnopqrstuvwx27.tunnel.${domain}`;
-const unused = () => {
-	throw new Error("not asked for here");
-};
+const startEdge = useEdge();
 
-let dir: string;
-let certificates: LocalCertificates;
-
-beforeAll(async () => {
-	dir = mkdtempSync(join(tmpdir(), "gangway-edge-"));
-	const secrets = { get: async () => undefined, set: async () => {} };
-	certificates = await LocalCertificates.open({ domain, dataDir: dir, secrets, log });
-});
-afterAll(async () => {
-	await certificates.close();
-	rmSync(dir, { recursive: true, force: true });
-});
-
-async function start(stream: EdgeHandlers["tunnel"]["stream"], limits: Partial<EdgeLimits> = {}) {
-	const edge = new Edge({
-		names: new Names({ domain, apiHosts: [] }),
-		bind: ["127.0.0.1"],
-		tlsPort: 0,
-		httpPort: 0,
-		sshPort: 0,
-		httpMode: "serve",
-		certificates,
-		handlers: {
-			api: (_request, response) => response.end("api"),
-			tunnel: { accept: unused, stream },
-			passthrough: unused,
-			gateway: unused,
-		},
-		log,
-		limits,
-	});
-	onTestFinished(() => edge.close({ graceMs: 0 }));
-	const { httpPort } = await edge.listen();
-	return { edge, httpPort };
+function start(stream: EdgeHandlers["tunnel"]["stream"], limits: Partial<EdgeLimits> = {}) {
+	return startEdge({ handlers: answeredByApi({ accept: unused, stream }), limits });
 }
 
 /** One frame (RFC 9113, 4.1). */
